@@ -32,12 +32,9 @@ _NEVER = tuple(
 )  # fmt: skip
 # Nothing on these is ever a file host, whatever a configuration says: instance metadata lives here.
 _METADATA = tuple(
-    ipaddress.ip_network(net)
-    for net in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "fd20:ce::254/128")
+    ipaddress.ip_network(net) for net in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "fd20:ce::254/128")
 )
-_METADATA_NAMES = frozenset(
-    {"metadata.google.internal", "metadata", "instance-data", "metadata.azure.internal"}
-)
+_METADATA_NAMES = frozenset({"metadata.google.internal", "metadata", "instance-data", "metadata.azure.internal"})
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
 _PRIVATE_NAME = re.compile(
     r"localhost|[^.]+|.+\.(?:localhost|local|internal|lan|home\.arpa|test|invalid|cluster\.local)"
@@ -78,24 +75,14 @@ class Entry(NamedTuple):
     @property
     def own(self) -> bool:
         """Whether the operator can only have meant a host of his own: an origin, an address, a private name."""
-        return (
-            bool(self.scheme)
-            or as_address(self.host) is not None
-            or bool(_PRIVATE_NAME.fullmatch(self.host))
-        )
+        return bool(self.scheme) or as_address(self.host) is not None or bool(_PRIVATE_NAME.fullmatch(self.host))
 
 
 def entry_of(text: str) -> Entry:
     """`host`, `host:port` or `scheme://host[:port]`. ValueError for anything else."""
     parts = urlsplit(text if "://" in text else f"//{text}")
     host = _host_of(parts)
-    if (
-        host is None
-        or parts.path not in ("", "/")
-        or parts.query
-        or parts.fragment
-        or parts.username is not None
-    ):
+    if host is None or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
         raise ValueError(f"not a host, host:port or origin: {text!r}")
     if parts.scheme and parts.scheme not in PORTS:
         raise ValueError(f"only http and https origins: {text!r}")
@@ -126,9 +113,7 @@ def _host_of(parts: SplitResult) -> str | None:
     if as_address(host) is not None:
         return host
     # 2130706433, 0x7f.1 and 127.1 are addresses to a resolver and names to a list: only dotted quads are addresses here.
-    if not _NAME.fullmatch(host) or re.fullmatch(
-        r"(?:0x[0-9a-f]*|\d+)", host.rpartition(".")[2]
-    ):
+    if not _NAME.fullmatch(host) or re.fullmatch(r"(?:0x[0-9a-f]*|\d+)", host.rpartition(".")[2]):
         return None
     return host
 
@@ -143,14 +128,10 @@ def _embedded(address: Address) -> list[Address]:
         address.sixtofour,
         *(address.teredo or ()),
     ]
-    if address in ipaddress.ip_network("64:ff9b::/96") or (
-        number >> 32 == 0 and number > 1
-    ):
+    if address in ipaddress.ip_network("64:ff9b::/96") or (number >> 32 == 0 and number > 1):
         found.append(ipaddress.IPv4Address(number & 0xFFFFFFFF))
     if address in ipaddress.ip_network("64:ff9b:1::/48"):
-        found.append(
-            ipaddress.IPv4Address("10.0.0.0")
-        )  # NAT64 for local use: private by definition
+        found.append(ipaddress.IPv4Address("10.0.0.0"))  # NAT64 for local use: private by definition
     carried = [a for a in found if a is not None]
     # A mapped address is that IPv4 address and nothing else; the other forms are routed as IPv6, too.
     return carried if address.ipv4_mapped else [address, *carried]
@@ -162,9 +143,7 @@ def public(address: str) -> bool:
     if parsed is None or "%" in address:
         return False
     return all(
-        not any(a in net for net in _NEVER if net.version == a.version)
-        and not a.is_multicast
-        and not a.is_reserved
+        not any(a in net for net in _NEVER if net.version == a.version) and not a.is_multicast and not a.is_reserved
         for a in _embedded(parsed)
     )
 
@@ -174,12 +153,7 @@ def metadata(address: str) -> bool:
     parsed = as_address(address.partition("%")[0])
     if parsed is None:
         return True
-    return any(
-        a in net
-        for a in _embedded(parsed)
-        for net in _METADATA
-        if net.version == a.version
-    )
+    return any(a in net for a in _embedded(parsed) for net in _METADATA if net.version == a.version)
 
 
 class UrlPolicy:
@@ -191,9 +165,7 @@ class UrlPolicy:
 
     def __init__(self, hosts: Iterable[str] | None, *, own: str | None = None) -> None:
         """ValueError for an entry that is neither a host nor an origin."""
-        self._entries = (
-            None if hosts is None else tuple(entry_of(host) for host in hosts)
-        )
+        self._entries = None if hosts is None else tuple(entry_of(host) for host in hosts)
         self._own = None
         if own is not None:
             parts = urlsplit(own)
@@ -222,21 +194,13 @@ class UrlPolicy:
     def _place(self, url: str, scheme: str, host: str, port: int) -> Aim | Refused:
         if self._own == (scheme, host, port):
             return Aim(url, scheme, host, port, trusted=True, credentials=True)
-        found = [
-            entry
-            for entry in self._entries or ()
-            if _matches(entry, scheme, host, port)
-        ]
+        found = [entry for entry in self._entries or () if _matches(entry, scheme, host, port)]
         if self._entries is not None and not found:
             return Refused("the host is not on the list of this upstream's file hosts")
         trusted = any(entry.own and entry.host == host for entry in found)
         if scheme != "https" and not trusted:
             return Refused("only https URLs are fetched from this host")
-        if (
-            not trusted
-            and port != PORTS[scheme]
-            and not any(entry.port == port for entry in found)
-        ):
+        if not trusted and port != PORTS[scheme] and not any(entry.port == port for entry in found):
             return Refused("the port is not allowed")
         return Aim(url, scheme, host, port, trusted=trusted, credentials=False)
 
@@ -259,11 +223,7 @@ class UrlPolicy:
         except ValueError:
             return Refused("the redirect is malformed")
         verdict = self.judge(target)
-        if (
-            isinstance(verdict, Aim)
-            and aim.scheme == "https"
-            and verdict.scheme == "http"
-        ):
+        if isinstance(verdict, Aim) and aim.scheme == "https" and verdict.scheme == "http":
             return Refused("a redirect leads from https to http")
         return verdict
 
@@ -280,9 +240,7 @@ def _matches(entry: Entry, scheme: str, host: str, port: int) -> bool:
 
 async def look_up(host: str, port: int) -> list[str]:
     """All addresses of a host, as the system's resolver orders them. OSError when there is none."""
-    rows = await asyncio.get_running_loop().getaddrinfo(
-        host, port, type=socket.SOCK_STREAM
-    )
+    rows = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(row[4][0]) for row in rows))
 
 
@@ -301,9 +259,7 @@ async def pin(
     literal = as_address(aim.host)
     try:
         async with asyncio.timeout(timeout_s):
-            addresses = (
-                [str(literal)] if literal else await resolver(aim.host, aim.port)
-            )
+            addresses = [str(literal)] if literal else await resolver(aim.host, aim.port)
     except (OSError, UnicodeError):
         raise refuse("the host could not be resolved") from None
     chosen = policy.choose(aim, addresses)

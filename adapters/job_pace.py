@@ -68,7 +68,7 @@ def wait_s(
 ) -> float:
     """Seconds until a job's next read, before jitter and floor."""
     if misses:
-        return min(5.0, 0.5 * 2 ** (misses - 1))
+        return min(5.0, 0.5 * 2.0 ** (misses - 1))
     if abandoned:
         return ABANDONED_S
     if hinted:

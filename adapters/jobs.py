@@ -197,11 +197,7 @@ class JobEngine:
         jobs = list(self._jobs)
         for job in jobs:
             job._fail(Unavailable("The server is shutting down."))
-        cancels = [
-            asyncio.create_task(self._cancel(job))
-            for job in jobs
-            if job._cancel and not job._left
-        ]
+        cancels = [asyncio.create_task(self._cancel(job)) for job in jobs if job._cancel and not job._left]
         if cancels:
             await asyncio.wait(cancels, timeout=CANCEL_S)
         tasks = [*cancels, *self._tasks, *([self._poller] if self._poller else [])]
@@ -228,9 +224,7 @@ class JobEngine:
         self._push(job)
 
     def _push(self, job: Job) -> None:
-        job._due = max(
-            job._last + max(job._wait, self.floor_s if job._last else 0.0), 0.0
-        )
+        job._due = max(job._last + max(job._wait, self.floor_s if job._last else 0.0), 0.0)
         heapq.heappush(self._polls, (job._due, next(self._numbers), job))
         self._wake.set()
 
@@ -281,9 +275,7 @@ class JobEngine:
             if job.over or job._reading or due != job._due:
                 heapq.heappop(self._polls)
                 continue
-            at = max(
-                due, self._not_before, self._next_read - (BURST - 1) * self._spacing
-            )
+            at = max(due, self._not_before, self._next_read - (BURST - 1) * self._spacing)
             if at > now:
                 return at
             if self._reading >= self._max_reads:

@@ -56,9 +56,7 @@ def neutralise(text: str, control: re.Pattern[str]) -> str:
     return control.sub(broken, text)
 
 
-def turns_of(
-    messages: Sequence[Message], *, model: str, images: bool = False
-) -> tuple[list[Turn], str | None]:
+def turns_of(messages: Sequence[Message], *, model: str, images: bool = False) -> tuple[list[Turn], str | None]:
     """The turns and the last image's URL. UnsupportedParameter for tools and for parts that the model does not take."""
     turns: list[Turn] = []
     image: str | None = None
@@ -93,11 +91,7 @@ def _image_of(message: Message, index: int, *, model: str, images: bool) -> str 
                 f"Model '{model}' does not accept images (supportsVision is false).",
                 param=where,
             )
-        given = (
-            part.image_url.get("url")
-            if isinstance(part.image_url, dict)
-            else part.image_url
-        )
+        given = part.image_url.get("url") if isinstance(part.image_url, dict) else part.image_url
         if not isinstance(given, str) or not given:
             raise BadRequest("image_url.url must be a URL or a data URL.", param=where)
         url = given
@@ -122,9 +116,7 @@ def render(
     turns, image = turns_of(messages, model=model, images=images)
     form = TEMPLATES[template]
     clean = [Turn(turn.role, neutralise(turn.text, form.control)) for turn in turns]
-    system, rest = _part_system(
-        clean, late=form.late_system and not own_system and not wraps_prompt
-    )
+    system, rest = _part_system(clean, late=form.late_system and not own_system and not wraps_prompt)
     inside = None if own_system else system
     if wraps_prompt:
         text = _bare(inside, rest)
@@ -161,10 +153,7 @@ def _exchanges(turns: Sequence[Turn]) -> list[tuple[str, str | None]]:
             pairs.append(([turn.text], []))
         else:
             pairs[-1][0].append(turn.text)
-    return [
-        ("\n\n".join(asked), "\n\n".join(said) if said else None)
-        for asked, said in pairs
-    ]
+    return [("\n\n".join(asked), "\n\n".join(said) if said else None) for asked, said in pairs]
 
 
 def _chatml(system: str | None, turns: Sequence[Turn]) -> str:
@@ -181,9 +170,7 @@ def _llama3(system: str | None, turns: Sequence[Turn]) -> str:
     return "<|begin_of_text|>" + body
 
 
-def _headed(
-    system: str | None, turns: Sequence[Turn], head: Callable[[str], str], end: str
-) -> str:
+def _headed(system: str | None, turns: Sequence[Turn], head: Callable[[str], str], end: str) -> str:
     """Templates with a head per role. A last assistant turn is left open: the model goes on writing it."""
     out = [] if system is None else [head("system") + system + end]
     last = len(turns) - 1
@@ -243,18 +230,12 @@ _HASHED = re.compile(
     _LINE_START + r"#{2,}[^\S\n]*(?:Instruction|Response|Input)[^\S\n]*:|</?s>",
     re.IGNORECASE,
 )
-_LABELLED = re.compile(
-    _LINE_START + r"(?:System|User|Assistant)(?=\s{0,8}:)", re.IGNORECASE
-)
+_LABELLED = re.compile(_LINE_START + r"(?:System|User|Assistant)(?=\s{0,8}:)", re.IGNORECASE)
 
 TEMPLATES: dict[str, Template] = {
-    "chatml": Template(
-        _chatml, _ANGLED, ("<|im_end|>", "<|im_start|>"), late_system=True
-    ),
+    "chatml": Template(_chatml, _ANGLED, ("<|im_end|>", "<|im_start|>"), late_system=True),
     "llama2": Template(_llama2, _BRACKETED, ("</s>", "[INST]"), late_system=False),
-    "llama3": Template(
-        _llama3, _ANGLED, ("<|eot_id|>", "<|start_header_id|>"), late_system=True
-    ),
+    "llama3": Template(_llama3, _ANGLED, ("<|eot_id|>", "<|start_header_id|>"), late_system=True),
     "mistral": Template(_mistral, _BRACKETED, ("</s>", "[INST]"), late_system=False),
     "alpaca": Template(_alpaca, _HASHED, ("### Instruction:",), late_system=False),
     "plain": Template(_plain, _LABELLED, ("\nUser:", "\nSystem:"), late_system=True),

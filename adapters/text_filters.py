@@ -103,9 +103,7 @@ class ThinkingFilter:
 
     def __init__(self, mode: Thinking, *, opened: bool = False) -> None:
         self._mode = mode
-        self._state = (
-            "done" if mode is Thinking.LEAVE else ("inside" if opened else "before")
-        )
+        self._state = "done" if mode is Thinking.LEAVE else ("inside" if opened else "before")
         self._held = ""
         self._thoughts: list[str] = []
 
@@ -147,9 +145,7 @@ class ThinkingFilter:
         return [Piece(Channel.REASONING, thought)] if thought else []
 
     def _after(self) -> list[Piece]:
-        self._held = self._held.lstrip(
-            "\r\n\t "
-        )  # the blank line that models put behind the block
+        self._held = self._held.lstrip("\r\n\t ")  # the blank line that models put behind the block
         return self._let_go() if self._held else []
 
     def _let_go(self) -> list[Piece]:
@@ -160,11 +156,7 @@ class ThinkingFilter:
         inside, self._state = self._state == "inside", "done"
         held, self._held = "".join(self._thoughts) + self._held, ""
         self._thoughts = []
-        channel = (
-            Channel.REASONING
-            if inside and self._mode is Thinking.PART
-            else Channel.CONTENT
-        )
+        channel = Channel.REASONING if inside and self._mode is Thinking.PART else Channel.CONTENT
         return [Piece(channel, held)] if held else []
 
 
@@ -246,9 +238,7 @@ class TextFilters:
         """The text ended well: what was held back."""
         if self._stops.hit is not None:
             return []
-        pieces = self._stop(
-            self._thinking.feed(self._echo.close()) + self._thinking.close()
-        )
+        pieces = self._stop(self._thinking.feed(self._echo.close()) + self._thinking.close())
         tail = self._stops.close()
         return [*pieces, Piece(Channel.CONTENT, tail)] if tail else pieces
 

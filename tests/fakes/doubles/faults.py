@@ -34,9 +34,7 @@ class Answer:
             phrase = HTTPStatus(self.status).phrase
         except ValueError:
             phrase = "Unknown"
-        lines = [f"HTTP/1.1 {self.status} {phrase}"] + [
-            f"{k}: {v}" for k, v in self.headers.items()
-        ]
+        lines = [f"HTTP/1.1 {self.status} {phrase}"] + [f"{k}: {v}" for k, v in self.headers.items()]
         framed = self.chunks is not None and not self.bare
         if framed:
             lines.append("transfer-encoding: chunked")
@@ -54,9 +52,7 @@ class Answer:
             yield chunk
 
 
-def as_json(
-    status: int, value: Any, content_type: str = "application/json", **headers: str
-) -> Answer:
+def as_json(status: int, value: Any, content_type: str = "application/json", **headers: str) -> Answer:
     """An answer with a JSON body; header names are given with underscores."""
     named = {k.replace("_", "-"): v for k, v in headers.items()}
     return Answer(
@@ -84,11 +80,7 @@ class Fault:
     @property
     def replaces(self) -> bool:
         """The real answer is not needed (but `accepted` runs the handler all the same)."""
-        return (
-            self.hangs
-            or self.make is not None
-            or (bool(self.ending) and self.after is None)
-        )
+        return self.hangs or self.make is not None or (bool(self.ending) and self.after is None)
 
     def pieces(self, data: bytes) -> list[bytes]:
         return self.cut(data) if self.cut else [data]
@@ -193,16 +185,12 @@ def oversized(size: int, content_type: str = "image/png") -> Fault:
             yield b"\0" * min(left, 65536)
 
     fields = {"content-type": content_type}
-    return Fault(
-        "oversized", make=lambda _d, _s: Answer(200, b"", dict(fields), flood())
-    )
+    return Fault("oversized", make=lambda _d, _s: Answer(200, b"", dict(fields), flood()))
 
 
 def throttled(retry_after: float | None = None) -> Fault:
     """The 429 of the kind, with or without `Retry-After`."""
-    return Fault(
-        "throttled", make=lambda double, seen: double.throttled(seen, retry_after)
-    )
+    return Fault("throttled", make=lambda double, seen: double.throttled(seen, retry_after))
 
 
 def duplicated(index: int) -> Fault:

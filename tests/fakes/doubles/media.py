@@ -23,21 +23,11 @@ def png(width: int, height: int, grey: int = 128) -> bytes:
     """One grey PNG of width × height pixels."""
 
     def chunk(tag: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data))
-            + tag
-            + data
-            + struct.pack(">I", zlib.crc32(tag + data))
-        )
+        return struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data))
 
     rows = zlib.compress((b"\0" + bytes([grey]) * width) * height, 9)
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", head)
-        + chunk(b"IDAT", rows)
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def jpeg(width: int, height: int) -> bytes:
@@ -47,9 +37,7 @@ def jpeg(width: int, height: int) -> bytes:
         return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
 
     blocks = ((width + 7) // 8) * ((height + 7) // 8)
-    one_code = bytes(
-        [1] + [0] * 15 + [0]
-    )  # a table with one code, "0", for the symbol 0
+    one_code = bytes([1] + [0] * 15 + [0])  # a table with one code, "0", for the symbol 0
     bits = "00" * blocks
     bits += "1" * (-len(bits) % 8)
     scan = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\x00")
@@ -84,10 +72,7 @@ def webp(width: int, height: int, grey: int = 128) -> bytes:
         put(0, 1)  # one symbol
         put(1, 1)  # of eight bits
         put(symbol, 8)
-    packed = bytes(
-        sum(b << i for i, b in enumerate(bits[n : n + 8]))
-        for n in range(0, len(bits), 8)
-    )
+    packed = bytes(sum(b << i for i, b in enumerate(bits[n : n + 8])) for n in range(0, len(bits), 8))
     data = b"\x2f" + packed
     body = b"VP8L" + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
     return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
@@ -165,11 +150,7 @@ def mp3(seconds: float) -> bytes:
 
 def aac(seconds: float) -> bytes:
     """ADTS, AAC-LC, 44.1 kHz mono, no spectral data."""
-    frame = (
-        b"\xff\xf1"
-        + bytes([0x50, 0x40, 11 >> 3, ((11 & 7) << 5) | 0x1F, 0xFC])
-        + b"\0\0\0\x07"
-    )
+    frame = b"\xff\xf1" + bytes([0x50, 0x40, 11 >> 3, ((11 & 7) << 5) | 0x1F, 0xFC]) + b"\0\0\0\x07"
     return frame * max(2, int(seconds * 44100 / 1024))
 
 
@@ -204,19 +185,13 @@ def opus(seconds: float) -> bytes:
     count = max(1, int(seconds * 50))
     pages = [_ogg(2, 0, 0, [head]), _ogg(0, 0, 1, [tags])]
     for n in range(count):
-        pages.append(
-            _ogg(4 if n == count - 1 else 0, (n + 1) * 960, n + 2, [b"\xf8\xff\xfe"])
-        )
+        pages.append(_ogg(4 if n == count - 1 else 0, (n + 1) * 960, n + 2, [b"\xf8\xff\xfe"]))
     return b"".join(pages)
 
 
 def _ogg(flags: int, granule: int, number: int, packets: list[bytes]) -> bytes:
-    lacing = b"".join(
-        b"\xff" * (len(p) // 255) + bytes([len(p) % 255]) for p in packets
-    )
-    head = struct.pack(
-        "<4sBBqIIIB", b"OggS", 0, flags, granule, 7, number, 0, len(lacing)
-    )
+    lacing = b"".join(b"\xff" * (len(p) // 255) + bytes([len(p) % 255]) for p in packets)
+    head = struct.pack("<4sBBqIIIB", b"OggS", 0, flags, granule, 7, number, 0, len(lacing))
     page = head + lacing + b"".join(packets)
     return page[:22] + struct.pack("<I", _crc(page, 32, 0x04C11DB7)) + page[26:]
 

@@ -67,11 +67,7 @@ class Seen:
 
     def holds(self, secret: str) -> bool:
         """Whether the secret travelled anywhere in this request."""
-        return (
-            secret in self.target
-            or any(secret in v for v in self.headers.values())
-            or secret.encode() in self.body
-        )
+        return secret in self.target or any(secret in v for v in self.headers.values()) or secret.encode() in self.body
 
     async def over(self, timeout: float = 5.0) -> str:
         """Wait until the exchange ended; returns how."""
@@ -97,18 +93,12 @@ class Bucket:
     def take(self) -> tuple[bool, int, float]:
         now = time.monotonic()
         full = self.level < 0
-        self.level = (
-            self.burst
-            if full
-            else min(self.burst, self.level + (now - self.stamp) * self.per_second)
-        )
+        self.level = self.burst if full else min(self.burst, self.level + (now - self.stamp) * self.per_second)
         self.stamp = now
         granted = self.level >= 1
         if granted:
             self.level -= 1
-        wait = (
-            max(0.0, (1 - self.level) / self.per_second) if self.per_second else 3600.0
-        )
+        wait = max(0.0, (1 - self.level) / self.per_second) if self.per_second else 3600.0
         return granted, int(self.level), wait
 
 
@@ -147,11 +137,7 @@ class Timeline:
         if self._frozen is not None:
             return self._frozen
         now = time.monotonic()
-        return (
-            self._by_hand
-            if self.manual
-            else sum(1 for mark in self.marks if mark <= now)
-        )
+        return self._by_hand if self.manual else sum(1 for mark in self.marks if mark <= now)
 
     @property
     def frozen(self) -> bool:
@@ -175,11 +161,7 @@ class Timeline:
         while self.position < step:
             if self.frozen:
                 return False
-            wait = (
-                None
-                if self.manual
-                else max(0.0, self.marks[step - 1] - time.monotonic()) + 0.0005
-            )
+            wait = None if self.manual else max(0.0, self.marks[step - 1] - time.monotonic()) + 0.0005
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._moved.wait(), wait)
         return True
@@ -194,9 +176,7 @@ class Route:
     port: str
 
 
-def route(
-    method: str, path: str, *, auth: bool = True, port: str = "api"
-) -> Callable[[Handler], Handler]:
+def route(method: str, path: str, *, auth: bool = True, port: str = "api") -> Callable[[Handler], Handler]:
     """Mark a method as the handler of METHOD path; `{x}` is one segment, `{x:path}` several. Raw paths are matched."""
     pattern = re.sub(r"\{(\w+):path\}", r"(?P<\1>[^?#]+)", path)
     pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/?#]+)", pattern)
@@ -217,9 +197,7 @@ class Double:
     ports: ClassVar[tuple[str, ...]] = ("api", "files")
     routes: ClassVar[tuple[Route, ...]] = ()
 
-    def __init__(
-        self, *, key: str = "", pace: Pace | None = None, manual: bool = False
-    ) -> None:
+    def __init__(self, *, key: str = "", pace: Pace | None = None, manual: bool = False) -> None:
         self.key = key or f"canary-{self.kind}-key-5b1d07"
         self.pace = pace or Pace()
         self.manual = manual
@@ -236,9 +214,7 @@ class Double:
     def __init_subclass__(cls) -> None:
         rows: list[Route] = []
         for name in dir(cls):
-            for method, pattern, auth, port in getattr(
-                getattr(cls, name), "_routes", []
-            ):
+            for method, pattern, auth, port in getattr(getattr(cls, name), "_routes", []):
                 rows.append(Route(method, pattern, name, auth, port))
         # A literal segment beats a placeholder, as in any router.
         cls.routes = tuple(
@@ -281,9 +257,7 @@ class Double:
                 ready.set()
                 await self._stop.wait()
 
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(live()), daemon=True, name=f"double-{self.kind}"
-        )
+        self._thread = threading.Thread(target=lambda: asyncio.run(live()), daemon=True, name=f"double-{self.kind}")
         self._thread.start()
         if not ready.wait(10):
             raise RuntimeError("the double did not start")
@@ -317,9 +291,7 @@ class Double:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", self._addresses.get(name, 0)))
         self._addresses[name] = sock.getsockname()[1]
-        self._servers[name] = await loop.create_server(
-            lambda: Link(self, name), sock=sock, backlog=1024
-        )
+        self._servers[name] = await loop.create_server(lambda: Link(self, name), sock=sock, backlog=1024)
 
     @contextlib.asynccontextmanager
     async def refusing(self, port: str = "api") -> AsyncIterator[None]:
@@ -359,24 +331,14 @@ class Double:
     def take_fault(self, seen: Seen) -> Fault | None:
         for row in self._faults:
             fault, method, path, port = row
-            if (
-                port == seen.port
-                and method in (None, seen.method)
-                and path.search(seen.path)
-            ):
+            if port == seen.port and method in (None, seen.method) and path.search(seen.path):
                 self._faults.remove(row)
                 return fault
         return None
 
-    def seen(
-        self, method: str | None = None, path: str = "", port: str = "api"
-    ) -> list[Seen]:
+    def seen(self, method: str | None = None, path: str = "", port: str = "api") -> list[Seen]:
         """The recorded requests of that method and port whose path contains the pattern."""
-        return [
-            s
-            for s in self.requests
-            if s.port == port and method in (None, s.method) and re.search(path, s.path)
-        ]
+        return [s for s in self.requests if s.port == port and method in (None, s.method) and re.search(path, s.path)]
 
     @property
     def leaks(self) -> list[Seen]:
@@ -408,28 +370,18 @@ class Double:
 
     async def dispatch(self, seen: Seen) -> Answer:
         raw = urlsplit(seen.target).path
-        rows = [
-            (row, m)
-            for row in self.routes
-            if row.port == seen.port and (m := row.pattern.fullmatch(raw))
-        ]
+        rows = [(row, m) for row in self.routes if row.port == seen.port and (m := row.pattern.fullmatch(raw))]
         if not rows:
             return self.finish(seen, self.no_route(seen))
         here = [(row, m) for row, m in rows if row.method == seen.method]
         if not here:
-            return self.finish(
-                seen, self.no_method(seen, sorted({row.method for row, _ in rows}))
-            )
+            return self.finish(seen, self.no_method(seen, sorted({row.method for row, _ in rows})))
         found, match = here[0]
-        refusal = (self.check_auth(seen) if found.auth else None) or self.check_rate(
-            seen
-        )
+        refusal = (self.check_auth(seen) if found.auth else None) or self.check_rate(seen)
         if refusal:
             return self.finish(seen, refusal)
         try:
-            answer = await getattr(self, found.name)(
-                seen, **{k: unquote(v) for k, v in match.groupdict().items()}
-            )
+            answer = await getattr(self, found.name)(seen, **{k: unquote(v) for k, v in match.groupdict().items()})
         except Refuse as refused:
             answer = refused.answer
         return self.finish(seen, answer)
@@ -456,18 +408,14 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        transport.get_extra_info("socket").setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
-        )
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.double.clients.add(self)
 
     def data_received(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
-            self.transport.write(
-                b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-            )
+            self.transport.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
             self.transport.close()
 
     def on_url(self, url: bytes) -> None:
@@ -515,11 +463,7 @@ class Link(asyncio.Protocol):
 
     async def _answer(self, seen: Seen) -> None:
         fault = self.double.take_fault(seen) or Fault("")
-        answer = (
-            None
-            if fault.replaces and not fault.accepted
-            else await self.double.dispatch(seen)
-        )
+        answer = None if fault.replaces and not fault.accepted else await self.double.dispatch(seen)
         if fault.delay:
             await asyncio.sleep(fault.delay)
         if fault.hangs:
@@ -546,9 +490,7 @@ class Link(asyncio.Protocol):
                 )
             seen.sent += len(part)
             if room is not None and room <= len(chunk):
-                await asyncio.sleep(
-                    0.02
-                )  # what was written must arrive before the connection breaks
+                await asyncio.sleep(0.02)  # what was written must arrive before the connection breaks
                 self.abort(f"fault:{fault.name}", reset=fault.ending == "reset")
                 return
         if framed:
@@ -574,9 +516,7 @@ class Link(asyncio.Protocol):
         if reset:
             linger = struct.pack("ii", 1, 0)
             with contextlib.suppress(OSError):
-                self.transport.get_extra_info("socket").setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, linger
-                )
+                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.transport.abort()
         else:
             self.transport.close()

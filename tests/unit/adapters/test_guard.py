@@ -5,9 +5,7 @@ import pytest
 from adapters.guard import Aim, Pin, Refused, UrlPolicy, entry_of, metadata, pin, public
 from proxy.errors import BadRequest
 
-FILES = UrlPolicy(
-    ["files.vaikerai.com", "amazonaws.com"], own="https://api.vaikerai.com/v1"
-)
+FILES = UrlPolicy(["files.vaikerai.com", "amazonaws.com"], own="https://api.vaikerai.com/v1")
 ANYWHERE = UrlPolicy(None)
 
 PRIVATE = [
@@ -24,9 +22,7 @@ def test_addresses_that_are_not_public(address: str) -> None:
     assert not public(address)
 
 
-@pytest.mark.parametrize(
-    "address", ["1.1.1.1", "8.8.8.8", "100.63.0.1", "2606:4700::1111", "::ffff:8.8.8.8"]
-)
+@pytest.mark.parametrize("address", ["1.1.1.1", "8.8.8.8", "100.63.0.1", "2606:4700::1111", "::ffff:8.8.8.8"])
 def test_addresses_that_are_public(address: str) -> None:
     assert public(address)
     assert not metadata(address)
@@ -100,9 +96,7 @@ def test_unicode_hosts_become_ascii_before_they_are_compared() -> None:
     assert aim.host == "xn--bcher-kva.example"
     # Full-width digits and dots fold to an address, which must be seen as one.
     folded = ANYWHERE.judge("https://１２７.０.０.１/")
-    assert isinstance(folded, Refused) or isinstance(
-        ANYWHERE.choose(folded, ["127.0.0.1"]), Refused
-    )
+    assert isinstance(folded, Refused) or isinstance(ANYWHERE.choose(folded, ["127.0.0.1"]), Refused)
 
 
 @pytest.mark.parametrize(
@@ -179,9 +173,7 @@ def test_a_redirect_never_gains_credentials_on_another_origin() -> None:
     assert not onward.credentials
 
 
-@pytest.mark.parametrize(
-    "text", ["https://h/path", "user@h", "ftp://h", "", "h/../x", "127.1", "h:notaport"]
-)
+@pytest.mark.parametrize("text", ["https://h/path", "user@h", "ftp://h", "", "h/../x", "127.1", "h:notaport"])
 def test_entries_that_are_no_host_are_told_at_the_start(text: str) -> None:
     with pytest.raises(ValueError):
         entry_of(text)
@@ -198,9 +190,7 @@ async def test_pin_resolves_once_and_refuses_in_the_callers_words() -> None:
     def refuse(reason: str) -> BadRequest:
         return BadRequest(reason, param="image_url")
 
-    found = await pin(
-        ANYWHERE, "https://good.example/a", refuse=refuse, resolver=resolver
-    )
+    found = await pin(ANYWHERE, "https://good.example/a", refuse=refuse, resolver=resolver)
     assert (found.address, found.aim.host, asked) == (
         "1.1.1.1",
         "good.example",
@@ -218,9 +208,7 @@ async def test_pin_never_asks_a_resolver_about_an_address() -> None:
         raise AssertionError("an address needs no resolver")
 
     policy = UrlPolicy(["127.0.0.1"])
-    found = await pin(
-        policy, "http://127.0.0.1:8123/f", refuse=BadRequest, resolver=resolver
-    )
+    found = await pin(policy, "http://127.0.0.1:8123/f", refuse=BadRequest, resolver=resolver)
     assert found.address == "127.0.0.1"
 
 
@@ -230,6 +218,4 @@ async def test_a_name_without_address_is_refused_not_raised() -> None:
         raise OSError("no such host")
 
     with pytest.raises(BadRequest, match="could not be resolved"):
-        await pin(
-            ANYWHERE, "https://nowhere.example/", refuse=BadRequest, resolver=resolver
-        )
+        await pin(ANYWHERE, "https://nowhere.example/", refuse=BadRequest, resolver=resolver)

@@ -8,10 +8,7 @@ QUEUED, RUNNING = Look(Phase.QUEUED), Look(Phase.RUNNING)
 
 
 def test_the_schedule_grows_and_stays() -> None:
-    waits = [
-        wait_s(n, 0, QUEUED, live=False, hinted=False, abandoned=False)
-        for n in range(11)
-    ]
+    waits = [wait_s(n, 0, QUEUED, live=False, hinted=False, abandoned=False) for n in range(11)]
     assert waits == [0.25, 0.5, 0.5, 1, 1, 2, 2, 5, 5, 5, 5]
 
 
@@ -20,13 +17,9 @@ def test_live_text_is_read_often_once_it_runs() -> None:
     assert wait_s(9, 0, QUEUED, live=True, hinted=False, abandoned=False) == 5
 
 
-@pytest.mark.parametrize(
-    ("misses", "expected"), [(1, 0.5), (2, 1), (3, 2), (4, 4), (5, 5), (60, 5)]
-)
+@pytest.mark.parametrize(("misses", "expected"), [(1, 0.5), (2, 1), (3, 2), (4, 4), (5, 5), (60, 5)])
 def test_failed_reads_back_off(misses: int, expected: float) -> None:
-    assert (
-        wait_s(3, misses, RUNNING, live=True, hinted=False, abandoned=False) == expected
-    )
+    assert wait_s(3, misses, RUNNING, live=True, hinted=False, abandoned=False) == expected
 
 
 def test_with_hints_or_without_a_waiter_looks_are_rare() -> None:

@@ -83,9 +83,7 @@ class Upstream:
 
     @property
     def gaps(self) -> list[float]:
-        return [
-            round(b - a, 3) for a, b in zip(self.reads, self.reads[1:], strict=False)
-        ]
+        return [round(b - a, 3) for a, b in zip(self.reads, self.reads[1:], strict=False)]
 
 
 @asynccontextmanager
@@ -120,9 +118,7 @@ def test_reads_follow_the_schedule_and_the_result_arrives() -> None:
         async with engine_on(clock) as engine:
             up = Upstream(clock)
             up.script = (
-                [Look(Phase.QUEUED, position=2)] * 2
-                + [Look(Phase.RUNNING, percent=10)] * 3
-                + [Look(Phase.DONE, "x")]
+                [Look(Phase.QUEUED, position=2)] * 2 + [Look(Phase.RUNNING, percent=10)] * 3 + [Look(Phase.DONE, "x")]
             )
             job = engine.watch("j", up.poll, deadline_s=60, on_over=up.over)
             result = asyncio.create_task(job.result())
@@ -196,9 +192,7 @@ def test_jitter_stays_within_a_fifth() -> None:
 def test_two_hundred_jobs_stay_within_half_of_fifty_reads_a_second() -> None:
     async def body() -> None:
         clock = FakeClock()
-        async with engine_on(
-            clock, reads_per_s=50, chance=random.Random(1).random
-        ) as engine:
+        async with engine_on(clock, reads_per_s=50, chance=random.Random(1).random) as engine:
             ups = [Upstream(clock) for _ in range(200)]
             for n, up in enumerate(ups):
                 engine.watch(f"j{n}", up.poll, deadline_s=600)
@@ -209,12 +203,7 @@ def test_two_hundred_jobs_stay_within_half_of_fifty_reads_a_second() -> None:
                 assert sum(start <= t < start + 1.0 for t in reads) <= 25 + 2
             gaps = [gap for up in ups for gap in up.gaps]
             assert min(gaps) >= 1.0  # each job that was planned while few were there
-            steady = [
-                b - a
-                for up in ups
-                for a, b in zip(up.reads, up.reads[1:], strict=False)
-                if a > 1010
-            ]
+            steady = [b - a for up in ups for a, b in zip(up.reads, up.reads[1:], strict=False) if a > 1010]
             assert min(steady) >= 8.0 - 1e-6
             assert max(steady) <= 8.0 * 1.15
             assert all(up.reads for up in ups)
@@ -235,9 +224,7 @@ def test_when_most_jobs_have_ended_the_rest_need_not_wait_as_long() -> None:
             assert engine.in_flight == 10
             before = [len(up.reads) for up in ups[:10]]
             await clock.advance(3)
-            assert all(
-                len(up.reads) > n for up, n in zip(ups[:10], before, strict=True)
-            )
+            assert all(len(up.reads) > n for up, n in zip(ups[:10], before, strict=True))
 
     run(body)
 
@@ -277,9 +264,7 @@ def test_a_429_silences_all_jobs_of_the_upstream_for_as_long_as_it_says() -> Non
         clock = FakeClock()
         async with engine_on(clock) as engine:
             one, other = Upstream(clock), Upstream(clock)
-            one.script = [
-                passing(Fault.RATE_LIMITED, upstream_status=429, retry_after_s=7)
-            ]
+            one.script = [passing(Fault.RATE_LIMITED, upstream_status=429, retry_after_s=7)]
             engine.watch("1", one.poll, deadline_s=100)
             engine.watch("2", other.poll, deadline_s=100)
             await clock.advance(0.3)
@@ -336,9 +321,7 @@ def test_at_the_deadline_the_waiter_is_told_and_the_upstream_cancelled() -> None
         clock = FakeClock()
         async with engine_on(clock) as engine:
             up = Upstream(clock)
-            job = engine.watch(
-                "j", up.poll, deadline_s=10, cancel=up.cancel, on_over=up.over
-            )
+            job = engine.watch("j", up.poll, deadline_s=10, cancel=up.cancel, on_over=up.over)
             waiting = asyncio.create_task(job.result())
             await clock.advance(9.9)
             assert not waiting.done()
@@ -360,9 +343,7 @@ def test_leaving_cancels_once_and_frees_the_slot() -> None:
         clock = FakeClock()
         async with engine_on(clock) as engine:
             up = Upstream(clock)
-            job = engine.watch(
-                "j", up.poll, deadline_s=100, cancel=up.cancel, on_over=up.over
-            )
+            job = engine.watch("j", up.poll, deadline_s=100, cancel=up.cancel, on_over=up.over)
             await clock.advance(1)
             job.leave()
             job.leave()
@@ -438,9 +419,7 @@ def test_a_read_under_way_survives_the_waiters_leaving() -> None:
                 return Look(Phase.DONE, "delivered once")
 
             overs: list[int] = []
-            job = engine.watch(
-                "j", slow, deadline_s=100, on_over=lambda: overs.append(1)
-            )
+            job = engine.watch("j", slow, deadline_s=100, on_over=lambda: overs.append(1))
             waiting = asyncio.create_task(job.result())
             await clock.advance(1)
             waiting.cancel()
@@ -516,9 +495,7 @@ def test_shutting_down_tells_waiters_cancels_and_frees() -> None:
         clock = FakeClock()
         engine = JobEngine("test", clock=clock)
         one, other = Upstream(clock), Upstream(clock)
-        first = engine.watch(
-            "1", one.poll, deadline_s=100, cancel=one.cancel, on_over=one.over
-        )
+        first = engine.watch("1", one.poll, deadline_s=100, cancel=one.cancel, on_over=one.over)
         engine.watch("2", other.poll, deadline_s=100, on_over=other.over)
         waiting = asyncio.create_task(first.result())
         await clock.advance(1)

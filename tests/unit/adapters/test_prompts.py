@@ -9,14 +9,10 @@ from proxy.wire.chat import Message
 
 
 def messages(*rows: tuple[str, object]) -> list[Message]:
-    return msgspec.convert(
-        [{"role": role, "content": content} for role, content in rows], list[Message]
-    )
+    return msgspec.convert([{"role": role, "content": content} for role, content in rows], list[Message])
 
 
-TALK = messages(
-    ("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello."), ("user", "Why?")
-)
+TALK = messages(("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello."), ("user", "Why?"))
 
 SHAPES = {
     "chatml": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n"
@@ -129,9 +125,9 @@ def test_a_system_input_of_its_own_keeps_the_system_text_out_of_the_prompt(
 
 
 def test_an_upstream_that_wraps_gets_a_single_question_bare() -> None:
-    assert render(
-        messages(("user", "Hi")), "llama3", model="m", wraps_prompt=True
-    ) == Prompt("Hi", None, None, TEMPLATES["llama3"].stops)
+    assert render(messages(("user", "Hi")), "llama3", model="m", wraps_prompt=True) == Prompt(
+        "Hi", None, None, TEMPLATES["llama3"].stops
+    )
     both = render(
         messages(("system", "Be brief."), ("user", "Hi")),
         "llama3",
@@ -149,9 +145,7 @@ def test_an_upstream_that_wraps_gets_a_single_question_bare() -> None:
 def test_a_last_assistant_message_is_left_open_for_the_model_to_go_on(
     name: str,
 ) -> None:
-    text = render(
-        messages(("user", "Count"), ("assistant", "1, 2,")), name, model="m"
-    ).text
+    text = render(messages(("user", "Count"), ("assistant", "1, 2,")), name, model="m").text
     assert text.endswith("1, 2,")
 
 
@@ -172,17 +166,13 @@ def test_tools_are_refused_by_name() -> None:
             {
                 "role": "assistant",
                 "content": None,
-                "tool_calls": [
-                    {"id": "1", "function": {"name": "f", "arguments": "{}"}}
-                ],
+                "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}],
             }
         ],
         list[Message],
     )
     for talk in (messages(("tool", "42")), called):
-        with pytest.raises(
-            UnsupportedParameter, match="supportsFunctionCalling"
-        ) as caught:
+        with pytest.raises(UnsupportedParameter, match="supportsFunctionCalling") as caught:
             render(talk, "chatml", model="gpt-x")
         assert (caught.value.param, caught.value.status) == ("messages", 400)
 
@@ -197,10 +187,7 @@ def test_an_image_is_refused_where_it_stands_or_handed_on() -> None:
     with pytest.raises(UnsupportedParameter) as caught:
         render(talk, "chatml", model="m")
     assert caught.value.param == "messages[1].content[1]"
-    assert (
-        render(talk, "chatml", model="m", images=True).image
-        == "https://x.example/2.png"
-    )
+    assert render(talk, "chatml", model="m", images=True).image == "https://x.example/2.png"
     sound = messages(
         (
             "user",

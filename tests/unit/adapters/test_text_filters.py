@@ -1,5 +1,7 @@
 """The text filters; above all, that the way a text was cut never changes what comes out."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ ALPHABET = st.text(alphabet="ab<>/think \n", max_size=40)
 
 def pieces_of(text: str, cuts: list[int]) -> list[str]:
     at = sorted({min(len(text), cut) for cut in cuts} | {0, len(text)})
-    return [text[a:b] for a, b in zip(at, at[1:], strict=False)]
+    return [text[a:b] for a, b in itertools.pairwise(at)]
 
 
 def joined(pieces: list[Piece], channel: Channel) -> str:
@@ -34,9 +36,7 @@ CUTS = st.lists(st.integers(0, 60), max_size=20)
 def test_a_character_may_come_in_pieces() -> None:
     decode = Utf8()
     data = "Grüße 🚣 ".encode()
-    assert (
-        "".join(decode.feed(data[i : i + 1]) for i in range(len(data))) == "Grüße 🚣 "
-    )
+    assert "".join(decode.feed(data[i : i + 1]) for i in range(len(data))) == "Grüße 🚣 "
     decode.close()
 
 
@@ -49,18 +49,21 @@ def test_a_stream_that_ends_inside_a_character_was_truncated() -> None:
 
 def test_cumulative_text_becomes_its_growth_and_is_never_retracted() -> None:
     diff = Cumulative()
-    assert [
-        diff.feed(t) for t in ("He", "Hello", "Hello", "Help", "Hel", "Hello you")
-    ] == ["He", "llo", "", "", "", " you"]
+    assert [diff.feed(t) for t in ("He", "Hello", "Hello", "Help", "Hel", "Hello you")] == [
+        "He",
+        "llo",
+        "",
+        "",
+        "",
+        " you",
+    ]
     assert diff.sent == "Hello you"
     assert not diff.diverges("Hello you!")
     assert diff.diverges("Help")
 
 
 @given(prompt=ALPHABET, rest=ALPHABET, cuts=CUTS)
-def test_an_echo_is_removed_however_it_is_cut(
-    prompt: str, rest: str, cuts: list[int]
-) -> None:
+def test_an_echo_is_removed_however_it_is_cut(prompt: str, rest: str, cuts: list[int]) -> None:
     echo = EchoRemoval(prompt)
     out = "".join(echo.feed(p) for p in pieces_of(prompt + rest, cuts)) + echo.close()
     assert out == rest
@@ -91,14 +94,10 @@ def test_what_is_no_echo_is_left_alone(prompt: str, text: str, cuts: list[int]) 
         (Thinking.STRIP, "", "", ""),
     ],
 )
-def test_thinking_at_the_start_only(
-    mode: Thinking, text: str, content: str, reasoning: str
-) -> None:
+def test_thinking_at_the_start_only(mode: Thinking, text: str, content: str, reasoning: str) -> None:
     for cuts in ([], list(range(len(text))), [3], [8, 9]):
         think = ThinkingFilter(mode)
-        out = [
-            p for part in pieces_of(text, cuts) for p in think.feed(part)
-        ] + think.close()
+        out = [p for part in pieces_of(text, cuts) for p in think.feed(part)] + think.close()
         assert (joined(out, Channel.CONTENT), joined(out, Channel.REASONING)) == (
             content,
             reasoning,
@@ -121,9 +120,7 @@ def test_a_prompt_that_ended_with_the_opening_tag() -> None:
 
 
 @given(text=ALPHABET, cuts=CUTS, mode=st.sampled_from(Thinking))
-def test_thinking_does_not_depend_on_the_cuts(
-    text: str, cuts: list[int], mode: Thinking
-) -> None:
+def test_thinking_does_not_depend_on_the_cuts(text: str, cuts: list[int], mode: Thinking) -> None:
     text = "<think>" + text
 
     def run(parts: list[str]) -> tuple[str, str]:
@@ -139,9 +136,7 @@ def test_thinking_does_not_depend_on_the_cuts(
     stops=st.lists(st.text("ab<>", min_size=1, max_size=4), max_size=4),
     cuts=CUTS,
 )
-def test_stops_do_not_depend_on_the_cuts_and_never_leak(
-    text: str, stops: list[str], cuts: list[int]
-) -> None:
+def test_stops_do_not_depend_on_the_cuts_and_never_leak(text: str, stops: list[str], cuts: list[int]) -> None:
     def run(parts: list[str]) -> tuple[str, str | None]:
         stop = StopFilter(stops)
         out = "".join(stop.feed(part) for part in parts)
@@ -178,9 +173,7 @@ def test_the_chain_in_its_order() -> None:
 
 
 def test_the_chain_lets_everything_out_at_the_end() -> None:
-    filters = TextFilters(
-        prompt_echo="Question", thinking=Thinking.STRIP, stops=["STOP"]
-    )
+    filters = TextFilters(prompt_echo="Question", thinking=Thinking.STRIP, stops=["STOP"])
     assert filters.feed("Que") == []
     assert joined(filters.close(), Channel.CONTENT) == "Que"
     filters = TextFilters(stops=["STOP"])
