@@ -1,0 +1,11 @@
+"""The outbound HTTP of the gateway: the only room that knows httpx.
+
+Owns transports, pools, timeouts, header hygiene and the exception map; refuses to know dialects, keys and what a body
+means. Adapters import these five names and nothing from deeper inside. Invariant: a body that ended early is an error.
+"""
+
+from adapters._http.client import Headers, HttpClient, HttpResponse
+from adapters._http.errors import TransportError
+from adapters._http.timeouts import Timeouts
+
+__all__ = ["Headers", "HttpClient", "HttpResponse", "Timeouts", "TransportError"]

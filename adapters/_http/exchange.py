@@ -1,0 +1,399 @@
+"""One request's answer, as it comes off the wire.
+
+Owns the parsing of one response (httptools calls it back), the buffer between the socket and the reader, the clocks of
+the exchange and its one failure. Refuses to know sockets and pools: it asks its `Wire` to pause, resume or abort.
+Invariants: bytes are handed over as soon as one read has brought them, all of them at once; the buffer holds at most
+`HIGH_WATER` bytes and one read more; a body that was not framed to its end is an error, never an end; buffered bytes come
+before the error that followed them.
+"""
+
+import asyncio
+import math
+from typing import Any, Protocol
+
+import httptools
+
+from adapters._http.errors import Kind, TransportError, from_loss
+from adapters._http.timeouts import Timeouts, span
+
+HIGH_WATER = (
+    256 * 1024
+)  # bytes buffered for a reader that lags before the socket is no longer read
+MAX_HEAD = (
+    64 * 1024
+)  # bytes of status line and headers, interim responses and trailers included
+MAX_HEADERS = 256  # fields
+
+
+class Wire(Protocol):
+    """What an exchange may ask of the connection it runs on."""
+
+    def abort(self) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+class Exchange:
+    """The response to one request: `await head()`, then `await chunk()` until it gives b"", and `close()` in any case.
+
+    Everything but these three is called by the connection and the parser.
+    """
+
+    __slots__ = (
+        "_between_s",
+        "_body",
+        "_buffered",
+        "_deadline",
+        "_first_byte_s",
+        "_head_only",
+        "_headers_done",
+        "_interim",
+        "_mark",
+        "_parser",
+        "_paused",
+        "_quiet",
+        "_reading_head",
+        "_total_head",
+        "_waiter",
+        "_wire",
+        "_writing",
+        "complete",
+        "content_encoding",
+        "error",
+        "headers",
+        "idle_hint_s",
+        "keep_alive",
+        "loop",
+        "reason",
+        "reused",
+        "sent",
+        "started",
+        "status",
+        "step_s",
+        "surplus",
+        "trailers",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        wire: Wire,
+        timeouts: Timeouts,
+        deadline: float,
+        *,
+        head_only: bool = False,
+        reused: bool = False,
+    ) -> None:
+        self.loop = loop
+        self.status = 0
+        self.reason = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.trailers: list[tuple[bytes, bytes]] = []
+        self.content_encoding = b""
+        self.idle_hint_s: float | None = None  # the server's own `Keep-Alive: timeout=`
+        self.keep_alive = False
+        self.complete = False
+        self.error: BaseException | None = None
+        self.sent = False
+        self.started = False
+        self.surplus = False
+        self.reused = reused
+        self._wire: Wire | None = wire
+        self._deadline = deadline
+        self._first_byte_s = span(timeouts.first_byte_s)
+        self._between_s = span(timeouts.between_bytes_s)
+        self.step_s = min(self._first_byte_s, self._between_s)
+        self._head_only = head_only
+        self._headers_done = False
+        self._interim = False
+        self._reading_head = True
+        self._writing = False
+        self._paused = False
+        self._body: list[bytes] = []
+        self._buffered = 0
+        self._quiet = 0
+        self._total_head = 0
+        self._mark = math.inf
+        self._waiter: asyncio.Future[None] | None = None
+        self._parser: Any = httptools.HttpResponseParser(self)
+
+    # --- the reader's side -------------------------------------------------------------------------------------------
+
+    async def head(self) -> None:
+        """Wait for the response head. Raises the exchange's failure."""
+        while not self._headers_done:
+            if self.error is not None:
+                raise self._failure()
+            await self._wait()
+
+    async def chunk(self) -> bytes:
+        """All body bytes that are there, waiting for the first; b"" once the body is complete.
+
+        Cancelling it loses nothing and closes nothing. Raises the exchange's failure after the last byte before it.
+        """
+        body = self._body
+        while not body:
+            if self.complete:
+                return b""
+            if self.error is not None:
+                raise self._failure()
+            await self._wait()
+        data = body[0] if len(body) == 1 else b"".join(body)
+        body.clear()
+        self._buffered = 0
+        if self._paused:
+            self._paused = False
+            self._mark = (
+                self.loop.time()
+            )  # the silence that we asked for is not the upstream's
+            if self._wire is not None:
+                self._wire.resume()
+        return data
+
+    def close(self) -> None:
+        """Give the connection up at once unless the response is complete. Idempotent, synchronous."""
+        if not self.complete and self.error is None:
+            self.fail(
+                TransportError(
+                    "closed",
+                    "closed by the reader",
+                    sent=self.sent,
+                    response_started=self.started,
+                )
+            )
+        self._body.clear()
+
+    @property
+    def live(self) -> bool:
+        """Whether a connection is still bound to this exchange."""
+        return self._wire is not None
+
+    async def _wait(self) -> None:
+        if self._waiter is not None:
+            raise RuntimeError("one reader at a time")
+        self._waiter = self.loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _failure(self) -> BaseException:
+        error = self.error
+        assert error is not None
+        return error.again() if isinstance(error, TransportError) else error
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # --- the connection's side ---------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        """Parse one read and wake the reader once. A failure is stored, never raised."""
+        self.started = True
+        self._quiet += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            return self.fail(self._bad("the upstream switched protocols unasked"))
+        except httptools.HttpParserError as exc:
+            if self.complete:  # bytes after `Connection: close`: nobody asked for them
+                self.surplus = True
+            elif self.error is None:
+                return self.fail(self._bad(_said(exc)))
+        if self.error is not None or self.complete:
+            return self._wake()
+        if self._quiet > MAX_HEAD:
+            return self.fail(self._too_large())
+        if self._headers_done:
+            self._mark = self.loop.time()
+            if (
+                self._buffered > HIGH_WATER
+                and not self._paused
+                and self._wire is not None
+            ):
+                self._paused = True
+                self._wire.pause()
+            if self._body or self._reading_head:
+                self._reading_head = False
+                self._wake()
+        return None
+
+    def eof(self, exc: BaseException | None) -> None:
+        """The connection is gone: the clean end of a body that is read until close, or a failure."""
+        if self.complete or self.error is not None:
+            return
+        if exc is None and self._headers_done and self._until_close():
+            self.complete = True
+            self.keep_alive = False
+            self.detach()
+            self._wake()
+            return
+        self.fail(from_loss(exc, started=self.started, sent=self.sent))
+
+    def fail(self, error: BaseException) -> None:
+        """Store the failure, wake the reader and give the connection up."""
+        if self.complete or self.error is not None:
+            return
+        self.error = error
+        wire = self._wire
+        self.detach()
+        if wire is not None:
+            wire.abort()
+        self._wake()
+
+    def detach(self) -> None:
+        """Let go of the connection and break the cycle with the parser."""
+        self._wire = None
+        self._parser = None
+
+    def writing(self, busy: bool) -> None:
+        """The request is being written (`busy`), or has been: from here the first byte's clock runs."""
+        self._writing = busy
+        if not self._headers_done:
+            self._mark = self.loop.time()
+
+    def stall(self) -> None:
+        """Stop the clock while it is our own side that has nothing to send."""
+        if not self._headers_done:
+            self._mark = math.inf
+
+    @property
+    def busy_writing(self) -> bool:
+        """Whether the first byte's clock is running for the request instead of the answer."""
+        return self._writing and not self._headers_done
+
+    def due(self) -> tuple[float, Kind]:
+        """When the next clock runs out, in loop time, and which."""
+        if self._headers_done:
+            quiet = math.inf if self._paused else self._mark + self._between_s
+            kind: Kind = "between_bytes_timeout"
+        else:
+            quiet, kind = self._mark + self._first_byte_s, "first_byte_timeout"
+        return (
+            (quiet, kind)
+            if quiet < self._deadline
+            else (self._deadline, "total_timeout")
+        )
+
+    def late(self, kind: Kind) -> TransportError:
+        """The failure for a clock that ran out."""
+        what = {
+            "total_timeout": "the exchange took too long",
+            "between_bytes_timeout": "the body paused for too long",
+        }.get(
+            kind,
+            "the request could not be written in time"
+            if self._writing
+            else "no response head in time",
+        )
+        return TransportError(kind, what, sent=self.sent, response_started=self.started)
+
+    def _until_close(self) -> bool:
+        if self._head_only or self.status in (204, 304):
+            return False
+        coding = b""
+        for name, value in self.headers:
+            lower = name.lower()
+            if lower == b"content-length":
+                return False
+            if lower == b"transfer-encoding":
+                coding = value
+        return not coding.lower().rstrip().endswith(b"chunked")
+
+    def _bad(self, what: str) -> TransportError:
+        return TransportError("protocol", what, sent=self.sent, response_started=True)
+
+    def _too_large(self) -> TransportError:
+        what = f"more than {MAX_HEAD} bytes or {MAX_HEADERS} fields of head"
+        return TransportError("too_large", what, sent=self.sent, response_started=True)
+
+    # --- the parser's side -------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            self.surplus = True
+
+    def on_status(self, text: bytes) -> None:
+        self.reason += text
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.complete:
+            return
+        fields = self.trailers if self._headers_done else self.headers
+        fields.append((name, value))
+        self._total_head += len(name) + len(value) + 4
+        if self._total_head > MAX_HEAD or len(fields) > MAX_HEADERS:
+            self.fail(self._too_large())
+        size = len(name)
+        if size == 10 or size == 16:
+            lower = name.lower()
+            if lower == b"content-encoding":
+                value = value.strip().lower()
+                self.content_encoding = (
+                    b"%b, %b" % (self.content_encoding, value)
+                    if self.content_encoding
+                    else value
+                )
+            elif lower == b"keep-alive":
+                self.idle_hint_s = _idle_hint(value)
+
+    def on_headers_complete(self) -> None:
+        if self.complete:
+            return
+        parser = self._parser
+        if parser is None:  # failed in this very read
+            return
+        status = parser.get_status_code()
+        if status < 200:
+            if status < 100 or status == 101:
+                self.fail(self._bad(f"status {status}"))
+            self._interim = True
+            return
+        self.status = status
+        self.keep_alive = parser.should_keep_alive()
+        self._headers_done = True
+        self._quiet = 0
+        if self._head_only:  # the parser waits for a body that will not come; the next exchange has its own parser
+            self.complete = True
+
+    def on_body(self, data: bytes) -> None:
+        if self.complete:
+            self.surplus = True
+            return
+        self._quiet = 0
+        self._body.append(data)
+        self._buffered += len(data)
+
+    def on_message_complete(self) -> None:
+        if self._interim:  # 1xx: the real one is still to come
+            self._interim = False
+            self.headers = []
+            self.reason = b""
+            self.content_encoding = b""
+            return
+        if self.error is None:
+            self.complete = True
+
+
+def _idle_hint(value: bytes) -> float | None:
+    """The seconds of `Keep-Alive: timeout=5, max=100`."""
+    for part in value.split(b","):
+        name, _, number = part.strip().partition(b"=")
+        if name.lower() == b"timeout" and number.strip().isdigit():
+            return float(number)
+    return None
+
+
+def _said(exc: BaseException) -> str:
+    """What the parser says is wrong, without what came over the wire."""
+    cause = exc.__context__
+    text = " ".join(
+        str(
+            cause
+            if isinstance(exc, httptools.HttpParserCallbackError) and cause
+            else exc
+        ).split()
+    )
+    return f"not HTTP/1.1: {text[:120]}"

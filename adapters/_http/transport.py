@@ -1,0 +1,230 @@
+"""Our own HTTP/1.1 transport, on httptools and asyncio.
+
+Owns the pools of all origins, the order of things in one exchange, and the one silent retry on a stale connection.
+Refuses to know base URLs, default headers and content codings. It is an `httpx.AsyncBaseTransport`; `HttpClient` uses the
+inner call `exchange` directly, because building httpx's objects costs more than the exchange. Invariants: a request is
+retried once at most, only if a *reused* connection gave up before any response byte, and never if its body cannot be
+replayed; leaving `exchange` by an exception leaves no socket bound.
+"""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import AsyncIterable, AsyncIterator
+
+import httpx
+
+from adapters._http.connection import Connection
+from adapters._http.errors import TransportError, to_httpx
+from adapters._http.exchange import Exchange
+from adapters._http.head import HeadWriter, Origin, origin_of, split_length
+from adapters._http.pool import Pool
+from adapters._http.timeouts import Timeouts, span
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
+# A server that closes an idle connection while we write on it does so within a round trip. A connection that dies later
+# than this may well have been working on the request, which only an idempotent one survives.
+STALE_WINDOW_S = 1.0
+
+
+class NativeTransport(httpx.AsyncBaseTransport):
+    """Plain HTTP/1.1 over TCP, TLS and unix sockets, with a pool for each origin."""
+
+    def __init__(
+        self,
+        *,
+        verify: bool | str = True,
+        uds: str | None = None,
+        max_connections: int = 512,
+        max_idle: int | None = None,
+        keepalive_expiry_s: float = 30.0,
+    ) -> None:
+        self._verify = verify
+        self._uds = uds
+        self._limit = max_connections
+        self._max_idle = max_connections if max_idle is None else max_idle
+        self._expiry_s = keepalive_expiry_s
+        self._pools: dict[Origin, Pool] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    def pool(self, origin: Origin) -> Pool:
+        """The pool of an origin. Bound to the running loop: a transport serves one loop in its life."""
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise TransportError("closed", "the client is closed")
+        if self._loop is not loop:
+            if self._loop is not None and not self._loop.is_closed():
+                raise RuntimeError("this transport belongs to another event loop")
+            self._loop, self._pools = loop, {}
+        pool = self._pools.get(origin)
+        if pool is None:
+            pool = self._pools[origin] = Pool(
+                origin,
+                verify=self._verify,
+                limit=self._limit,
+                max_idle=self._max_idle,
+                keepalive_expiry_s=self._expiry_s,
+            )
+        return pool
+
+    async def exchange(
+        self,
+        origin: Origin,
+        method: str,
+        head: bytes,
+        body: bytes | AsyncIterable[bytes],
+        length: int | None,
+        timeouts: Timeouts,
+    ) -> Exchange:
+        """Write one request and wait for the head of its response.
+
+        `head` is complete; a body that is not bytes is sent chunked unless `length` is given. Raises TransportError, or
+        what the body's iterator raised. Cancelling it closes the socket.
+        """
+        pool = self.pool(origin)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        deadline = began + span(timeouts.total_s)
+        # A body that can be read once never rides on a connection that might be stale.
+        once = not isinstance(body, bytes)
+        connection = (None if once else pool.take()) or await pool.acquire(
+            timeouts, deadline, fresh=once
+        )
+        try:
+            return await self._run(
+                loop, connection, method, head, body, length, timeouts, deadline
+            )
+        except _Stale as stale:
+            if method not in IDEMPOTENT and loop.time() - stale.began > STALE_WINDOW_S:
+                raise stale.error from None
+        connection = await pool.acquire(timeouts, deadline, fresh=True, first=True)
+        return await self._run(
+            loop, connection, method, head, body, length, timeouts, deadline
+        )
+
+    async def _run(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connection: Connection,
+        method: str,
+        head: bytes,
+        body: bytes | AsyncIterable[bytes],
+        length: int | None,
+        timeouts: Timeouts,
+        deadline: float,
+    ) -> Exchange:
+        reused = connection.served > 0
+        exchange = Exchange(
+            loop,
+            connection,
+            timeouts,
+            deadline,
+            head_only=method == "HEAD",
+            reused=reused,
+        )
+        began = loop.time()
+        connection.begin(exchange, head, body, length)
+        try:
+            await exchange.head()
+        except TransportError as error:
+            if reused and error.kind == "reset" and not error.response_started:
+                raise _Stale(error, began) from error
+            raise
+        except BaseException:
+            exchange.close()
+            raise
+        return exchange
+
+    # --- httpx's API over the same inner call ------------------------------------------------------------------------
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """What `httpx.AsyncClient(transport=NativeTransport())` calls. Raises httpx's exceptions."""
+        try:
+            exchange = await self._exchange_for(request)
+        except TransportError as error:
+            raise to_httpx(error, request) from error
+        return httpx.Response(
+            exchange.status,
+            headers=exchange.headers,
+            stream=_Stream(exchange, request),
+            extensions={"http_version": b"HTTP/1.1", "reason_phrase": exchange.reason},
+        )
+
+    async def _exchange_for(self, request: httpx.Request) -> Exchange:
+        headers = [
+            (k.decode("latin-1"), v.decode("latin-1")) for k, v in request.headers.raw
+        ]
+        headers, length = split_length(headers)  # type: ignore[assignment]
+        ours = {"transfer-encoding", "connection"}  # httpx writes them, and so do we
+        headers = [h for h in headers if h[0].lower() not in ours]
+        body: bytes | AsyncIterable[bytes]
+        try:
+            body = request.content
+        except httpx.RequestNotRead:
+            body = request.stream  # type: ignore[assignment]
+        origin = origin_of(request.url, self._uds)
+        path, _, query = request.url.raw_path.decode("ascii").partition("?")
+        writer = HeadWriter(origin, "", headers)
+        head = writer.head(
+            request.method, path, query, (), framing(request.method, body, length)
+        )
+        clocks = request.extensions.get("timeout", {})
+        timeouts = Timeouts(
+            connect_s=clocks.get("connect") or math.inf,
+            first_byte_s=clocks.get("read") or math.inf,
+            between_bytes_s=clocks.get("read") or math.inf,
+            total_s=math.inf,
+            pool_s=clocks.get("pool") or math.inf,
+        )
+        return await self.exchange(origin, request.method, head, body, length, timeouts)
+
+    async def aclose(self) -> None:
+        """Close every socket at once and wait until they are gone. Idempotent."""
+        self._closed = True
+        pools, self._pools = self._pools, {}
+        if self._loop is asyncio.get_running_loop():
+            await asyncio.gather(*(pool.aclose() for pool in pools.values()))
+
+
+def framing(
+    method: str, body: bytes | AsyncIterable[bytes], length: int | None
+) -> bytes:
+    """The header line that frames the body."""
+    if not isinstance(body, bytes):
+        return (
+            b"transfer-encoding: chunked\r\n"
+            if length is None
+            else b"content-length: %d\r\n" % length
+        )
+    if body or method not in ("GET", "HEAD", "DELETE", "OPTIONS", "TRACE"):
+        return b"content-length: %d\r\n" % len(body)
+    return b""
+
+
+class _Stale(Exception):
+    """A reused connection gave up before any response byte."""
+
+    def __init__(self, error: TransportError, began: float) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.began = began
+
+
+class _Stream(httpx.AsyncByteStream):
+    """An exchange's body as httpx wants it."""
+
+    def __init__(self, exchange: Exchange, request: httpx.Request) -> None:
+        self._exchange = exchange
+        self._request = request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while data := await self._exchange.chunk():
+                yield data
+        except TransportError as error:
+            raise to_httpx(error, self._request) from error
+
+    async def aclose(self) -> None:
+        with contextlib.suppress(TransportError):
+            self._exchange.close()
