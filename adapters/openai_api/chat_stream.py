@@ -1,0 +1,255 @@
+"""A stream of chat chunks, made what the contract says. Sans-IO: bytes of the upstream in, whole frames out.
+
+Fast path: once the first chunk has shown how this upstream begins its events (`data: {"id":…,"object":…,"created":…,
+"model":…,`), a block in which every event begins so, and which holds none of the few words that need a look inside, is
+passed on as it is, at most with one replacement for the model's name. No JSON is parsed there. A marker can only be a
+key: inside a JSON string its quotes would be escaped. Everything else goes event by event through `choices`.
+"""
+
+import time
+from typing import Any
+
+import msgspec
+
+from adapters.openai_api.choices import Choice
+from adapters.openai_api.failures import from_event, said
+from proxy.call import Ending, Usage, UsageSource
+from proxy.errors import Fault, UpstreamError
+from proxy.stream import DONE, EventTooLarge, Splitter, events, frame
+
+# Keys that need a look inside. Compact and spaced, as JSON encoders write them.
+_MARKERS = (
+    b'"finish_reason":"',
+    b'"finish_reason": "',
+    b'"usage":',
+    b'"error":',
+    b'"role":',
+    b'"tool_calls":',
+    b'"reasoning',
+    b'"choices":[]',
+    b'"choices": []',
+    b"data: [DONE]",
+)
+_decode = msgspec.json.Decoder().decode
+_KEPT = ("system_fingerprint", "service_tier", "venice_parameters", "citations", "moderation", "provider")
+
+
+class ChatStream:
+    """One stream. `model` is what the caller reads as the model; `choices` how many it asked for."""
+
+    def __init__(
+        self, *, model: str, call_id: str, upstream: str, wants_usage: bool, strip_thinking: bool, choices: int = 1
+    ) -> None:
+        self._model = model
+        self._upstream = upstream
+        self._wants_usage = wants_usage
+        self._strip = strip_thinking
+        self._may_pass = choices == 1 and not strip_thinking
+        self._splitter = Splitter()
+        self._id = f"chatcmpl-{call_id}"
+        self._created = 0
+        self._begun = False
+        self._head = b""  # how the upstream begins each event, once known
+        self._ours = b""  # how we begin it
+        self._choices: dict[int, Choice] = {}
+        self._usage_object: dict[str, Any] | None = None
+        self._passed = 0  # bytes of events that the fast path let through
+        self.usage: Usage | None = None
+        self.ending: Ending | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """What may go out now; b"" if nothing. Sets `ending` with the frames that end the stream.
+
+        Raises:
+            UpstreamError: an error event, or what is no stream of chunks.
+        """
+        try:
+            block = self._splitter.feed(data)
+        except EventTooLarge:
+            raise self._malformed("an event without an end") from None
+        if not block or self.ending is not None:
+            return b""
+        if not self._head:
+            return self._slowly(block)
+        cut = self._regular_until(block)
+        if cut == len(block):
+            return self._passed_on(block)
+        if cut == 0:
+            return self._slowly(block)
+        return self._passed_on(block[:cut]) + self._slowly(block[cut:])
+
+    def end(self) -> bytes:
+        """The upstream closed cleanly: the closing frames, or UpstreamError if it had not finished."""
+        if self.ending is not None:
+            return b""
+        rest = self._splitter.rest()
+        out = self._slowly(rest) if rest else b""
+        if self.ending is not None:
+            return out
+        if self._choices and all(choice.finished for choice in self._choices.values()):
+            return out + self._finish()  # it only forgot [DONE]
+        raise UpstreamError(
+            Fault.CUT, f"The upstream {self._upstream!r} ended its stream before the answer was complete.", accepted=True
+        )
+
+    # ── fast path ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _regular_until(self, block: bytes) -> int:
+        """The length of the part in front that may pass unseen: whole events, each beginning with the known head."""
+        first = len(block)
+        for marker in _MARKERS:
+            at = block.find(marker, 0, first)
+            if at >= 0:
+                first = at
+        cut = first if first == len(block) else block.rfind(b"\n\n", 0, first) + 2
+        if cut < 2:
+            return 0
+        part = block if cut == len(block) else block[:cut]
+        count = part.count(b"\n\n")
+        regular = part.startswith(self._head) and part.count(b"\n\n" + self._head) == count - 1
+        return cut if regular and part.count(b"\n") == 2 * count else 0
+
+    def _passed_on(self, part: bytes) -> bytes:
+        self._passed += len(part) - part.count(b"\n\n") * (len(self._head) + 70)
+        return part if self._head == self._ours else part.replace(self._head, self._ours)
+
+    def _learn(self, piece: bytes, chunk: dict[str, Any]) -> None:
+        """Take the first chunk's beginning as the rule, if it holds all that must be stable."""
+        if not self._may_pass or self._wants_usage:
+            return  # usage is wanted: each chunk must carry `"usage":null`, which few upstreams write
+        for key in (b'"choices":', b'"choices": '):
+            at = piece.find(key)
+            if at > 0:
+                break
+        else:
+            return
+        head = piece[:at]
+        if head.startswith(b'data: {"') and b"\n" not in head and all(k in head for k in (b'"id":', b'"model":')):
+            if chunk.get("object") != "chat.completion.chunk" or not isinstance(chunk.get("created"), int):
+                return
+            self._head = head
+            self._ours = frame(self._envelope(chunk))[:-3] + b","  # without `}\n\n`
+
+    # ── event by event ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _slowly(self, block: bytes) -> bytes:
+        out: list[bytes] = []
+        for event in events(block):
+            if event.stray is not None:
+                raise self._failed(self._parsed(event.stray), force=True)
+            if not event.data:
+                continue
+            if event.data.startswith(b"[DONE]"):
+                out.append(self._finish())
+                break
+            chunk = self._parsed(event.data)
+            if not isinstance(chunk, dict):
+                raise self._malformed("a chunk that is no object")
+            if event.name == "error" or chunk.get("error") or "choices" not in chunk:
+                raise self._failed(chunk, force=event.name == "error")
+            first = not self._begun
+            if frames := self._chunk(chunk):
+                out.append(frames)
+            if first and self._begun:
+                self._learn(block[: block.find(b"\n\n")], chunk)
+        return b"".join(out)
+
+    def _parsed(self, data: bytes) -> Any:
+        try:
+            return _decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise self._malformed("a chunk that is not JSON") from None
+
+    def _chunk(self, chunk: dict[str, Any]) -> bytes:
+        if not self._begun:
+            self._begin(chunk)
+        if usage := chunk.get("usage"):
+            self._take_usage(usage)
+        choices: list[dict[str, Any]] = []
+        for raw in chunk.get("choices") or ():
+            if raw.get("finish_reason") == "error":
+                raise self._failed(raw, force=True)
+            index = raw.get("index") if isinstance(raw.get("index"), int) else 0
+            choice = self._choices.get(index)
+            if choice is None:
+                choice = self._choices[index] = Choice(index, strip_thinking=self._strip)
+            normal = choice.normalised(raw)
+            if normal is not None:
+                choices.append(normal)
+        if not choices and not any(chunk.get(key) for key in ("venice_parameters", "citations")):
+            return b""
+        return self._frame(choices, chunk)
+
+    def _begin(self, chunk: dict[str, Any]) -> None:
+        self._begun = True
+        if isinstance(chunk.get("id"), str) and chunk["id"]:
+            self._id = chunk["id"]
+        created = chunk.get("created")
+        self._created = int(created) if isinstance(created, (int, float)) else int(time.time())
+
+    def _envelope(self, chunk: dict[str, Any]) -> dict[str, Any]:
+        out = {"id": self._id, "object": "chat.completion.chunk", "created": self._created, "model": self._model}
+        for key in _KEPT:
+            if chunk.get(key) is not None:
+                out[key] = chunk[key]
+        return out
+
+    def _frame(self, choices: list[dict[str, Any]], chunk: dict[str, Any]) -> bytes:
+        out = self._envelope(chunk)
+        out["choices"] = choices
+        if self._wants_usage:
+            out["usage"] = None
+        return frame(out)
+
+    def _take_usage(self, usage: dict[str, Any]) -> None:
+        """The last one counts: some upstreams send what they have so far with every chunk."""
+        if isinstance(usage, dict):
+            self._usage_object = usage
+            self.usage = usage_of(usage)
+
+    def _finish(self) -> bytes:
+        """The upstream said that it is done: finish reasons that it owes, usage if it was asked for, `[DONE]`."""
+        if not self._choices:
+            raise self._malformed("no chunk at all")
+        owed = [choice for choice in self._choices.values() if not choice.finished]
+        late = [choice.normalised({"finish_reason": "stop"}) for choice in owed]
+        out = [self._frame([choice for choice in late if choice is not None], {})] if owed else []
+        if self.usage is None:
+            self.usage = self._estimated()
+        if self._wants_usage and self._usage_object is not None:
+            out.append(frame({**self._envelope({}), "choices": [], "usage": self._usage_object}))
+        out.append(DONE)
+        self.ending = Ending.FINISHED
+        return b"".join(out)
+
+    def _estimated(self) -> Usage:
+        length = self._passed + sum(choice.text_bytes for choice in self._choices.values())
+        return Usage(completion_tokens=max(1, -(-length // 4)), source=UsageSource.ESTIMATE)
+
+    # ── failures ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _failed(self, body: Any, *, force: bool) -> UpstreamError:
+        found = said(body if isinstance(body, dict) else {"error": body})
+        if found is None and force and isinstance(body, dict):
+            found = said({"error": body.get("error") or body})
+        return from_event(found, self._upstream) if found else self._malformed("a chunk without choices")
+
+    def _malformed(self, what: str) -> UpstreamError:
+        return UpstreamError(Fault.MALFORMED, f"The upstream {self._upstream!r} sent {what}.", accepted=True)
+
+
+def usage_of(usage: dict[str, Any]) -> Usage:
+    """OpenAI's usage object → ours. Numbers that are missing or no numbers count as 0."""
+    prompt = usage.get("prompt_tokens_details")
+    completion = usage.get("completion_tokens_details")
+    return Usage(
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        completion_tokens=_count(usage, "completion_tokens"),
+        cached_tokens=_count(prompt, "cached_tokens"),
+        reasoning_tokens=_count(completion, "reasoning_tokens"),
+    )
+
+
+def _count(table: Any, key: str) -> int:
+    value = table.get(key) if isinstance(table, dict) else None
+    return int(value) if isinstance(value, (int, float)) and value >= 0 else 0

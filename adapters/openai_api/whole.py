@@ -1,0 +1,117 @@
+"""An answer that is not streamed, made what the contract says; and one that came whole to a caller who asked for a stream.
+
+Works on the decoded object: it is read once per call, and errors can hide in a 200.
+"""
+
+import time
+from typing import Any
+
+import msgspec
+
+from adapters.openai_api.chat_stream import usage_of
+from adapters.openai_api.choices import ToolCalls, finish_reason
+from adapters.openai_api.failures import from_event, said
+from adapters.text_filters import Thinking, ThinkingFilter
+from proxy.call import Usage
+from proxy.errors import Fault, UpstreamError
+from proxy.stream import DONE, frame
+
+
+def decoded(body: bytes, upstream: str) -> dict[str, Any]:
+    """The body as an object. Raises UpstreamError if it is none, or an error with status 200."""
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise malformed(upstream, "an answer that is not JSON") from None
+    if not isinstance(answer, dict):
+        raise malformed(upstream, "an answer that is no object")
+    if answer.get("error") is None:
+        answer.pop("error", None)
+    if (found := said(answer)) is not None:
+        raise from_event(found, upstream)
+    return answer
+
+
+def malformed(upstream: str, what: str) -> UpstreamError:
+    return UpstreamError(Fault.MALFORMED, f"The upstream {upstream!r} sent {what}.", accepted=True)
+
+
+def completion(
+    answer: dict[str, Any], *, model: str, call_id: str, upstream: str, strip_thinking: bool
+) -> tuple[dict[str, Any], Usage | None]:
+    """An upstream's chat completion → ours, and its usage. Raises UpstreamError when there is no choice in it."""
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
+        raise malformed(upstream, "an answer without choices")
+    out = {k: v for k, v in answer.items() if v is not None or k not in ("system_fingerprint", "service_tier", "usage")}
+    created = answer.get("created")
+    out["id"] = answer.get("id") if isinstance(answer.get("id"), str) and answer["id"] else f"chatcmpl-{call_id}"
+    out["object"] = "chat.completion"
+    out["created"] = int(created) if isinstance(created, (int, float)) else int(time.time())
+    out["model"] = model
+    out["choices"] = [_choice(raw, i, upstream, strip_thinking) for i, raw in enumerate(choices)]
+    usage = answer.get("usage")
+    return out, usage_of(usage) if isinstance(usage, dict) else None
+
+
+def _choice(raw: dict[str, Any], position: int, upstream: str, strip_thinking: bool) -> dict[str, Any]:
+    message = raw.get("message")
+    if not isinstance(message, dict):
+        raise malformed(upstream, "a choice without a message")
+    if raw.get("finish_reason") == "error":
+        raise from_event(said(raw) or said({"error": "the model failed"}), upstream)  # type: ignore[arg-type]
+    out = {k: v for k, v in message.items() if k not in ("reasoning", "tool_calls")}
+    out["role"] = "assistant"
+    content = message.get("content")
+    if isinstance(content, list):
+        content = "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+    reasoning = message.get("reasoning_content") or message.get("reasoning")
+    if strip_thinking:
+        reasoning = None
+        out.pop("reasoning_content", None)
+        content = _stripped(content) if isinstance(content, str) else content
+    out["content"] = content
+    if isinstance(reasoning, str):
+        out["reasoning_content"] = reasoning
+    calls = _tool_calls(message.get("tool_calls"))
+    if calls:
+        out["tool_calls"] = calls
+    index = raw.get("index")
+    return {
+        **{k: v for k, v in raw.items() if k not in ("message", "delta")},
+        "index": index if isinstance(index, int) else position,
+        "message": out,
+        "logprobs": raw.get("logprobs"),
+        "finish_reason": finish_reason(raw.get("finish_reason") or "stop", bool(calls)),
+    }
+
+
+def _stripped(text: str) -> str:
+    thinking = ThinkingFilter(Thinking.STRIP)
+    return "".join(piece.text for piece in (*thinking.feed(text), *thinking.close()))
+
+
+def _tool_calls(raw: Any) -> list[dict[str, Any]]:
+    entries = [{**entry, "index": None} for entry in raw or () if isinstance(entry, dict)]
+    calls = ToolCalls().deltas(entries)
+    return [{k: v for k, v in call.items() if k != "index"} for call in calls]
+
+
+def as_stream(answer: dict[str, Any], *, wants_usage: bool) -> bytes:
+    """A whole completion (already ours) → the frames of a stream, for an upstream that ignored `stream`."""
+    envelope = {k: answer[k] for k in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
+    nothing: dict[str, Any] = {"usage": None} if wants_usage else {}
+    out: list[bytes] = []
+    for choice in answer["choices"]:
+        delta = {k: v for k, v in choice["message"].items() if v is not None}
+        if "tool_calls" in delta:
+            delta["tool_calls"] = [{"index": i, **call} for i, call in enumerate(delta["tool_calls"])]
+        delta.setdefault("content", "")
+        base = {"index": choice["index"], "logprobs": choice["logprobs"], "finish_reason": None}
+        out.append(frame({**envelope, "choices": [{**base, "delta": delta}], **nothing}))
+        last = {"index": choice["index"], "delta": {}, "logprobs": None, "finish_reason": choice["finish_reason"]}
+        out.append(frame({**envelope, "choices": [last], **nothing}))
+    if wants_usage and answer.get("usage"):
+        out.append(frame({**envelope, "choices": [], "usage": answer["usage"]}))
+    out.append(DONE)
+    return b"".join(out)

@@ -1,0 +1,156 @@
+"""The keys that each kind of upstream takes in the configuration, on one screen. Data only: importing it loads no adapter.
+
+Vendors that speak a known dialect are rows of configuration (`kind = "openai"` with another base_url), never classes.
+"""
+
+from typing import Literal
+
+import msgspec
+
+
+class Timeout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds. first_byte: request written to response head; between_bytes: silence in the body; total: the whole call."""
+
+    connect_s: float = 5.0
+    first_byte_s: float = 60.0
+    between_bytes_s: float = 60.0
+    total_s: float = 600.0
+    pool_s: float = 10.0
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+    """What every upstream has. `fallback_models` false keeps `models` from listing what the upstream has."""
+
+    def missing(self) -> str | None:
+        """Why this upstream cannot be used, or None: an upstream whose key is unset never stops the start."""
+        return None
+
+
+class Remote(Options, frozen=True, forbid_unknown_fields=True):
+    """An upstream over HTTP."""
+
+    base_url: str
+    api_key: str = ""
+    needs_key: bool = True
+    timeout: Timeout = Timeout()
+    max_connections: int = 512
+    keepalive_s: float = 30.0
+    transport: Literal["native", "aiohttp", "httpx"] = "native"
+    verify: bool | str = True  # or the path of a CA bundle
+    uds: str | None = None  # a unix socket to connect to, instead of the host in base_url
+    headers: dict[str, str] = {}
+
+    def missing(self) -> str | None:
+        return "no api_key is configured" if self.needs_key and not self.api_key else None
+
+
+class OpenAIOptions(Remote, frozen=True, forbid_unknown_fields=True, tag="openai"):
+    """Anything that speaks OpenAI's dialect. The switches are for upstreams that speak it with an accent."""
+
+    max_tokens_field: Literal["as_sent", "max_tokens", "max_completion_tokens"] = "as_sent"
+    stream_usage: bool = True  # false where `stream_options` is refused
+    developer_role: bool = True  # false: `developer` messages go out as `system`
+    drops: frozenset[str] = frozenset()  # parameters that this upstream does not take
+    max_batch: int = 2048  # embeddings: inputs per request
+
+
+class VeniceOptions(Remote, frozen=True, forbid_unknown_fields=True, tag="venice"):
+    base_url: str = "https://api.venice.ai/api/v1"
+
+
+class AnthropicOptions(Remote, frozen=True, forbid_unknown_fields=True, tag="anthropic"):
+    base_url: str = "https://api.anthropic.com/v1"
+
+
+class _Jobs(Remote, frozen=True, forbid_unknown_fields=True):
+    """An upstream that makes files: hosts (and their subdomains) that outputs may be fetched from."""
+
+    file_hosts: tuple[str, ...] = ()
+    prompt_template: str | None = None  # chatml llama2 llama3 mistral alpaca plain
+    reads_per_s: float = 50.0  # what the upstream allows for polling
+
+
+class VaikerAIOptions(_Jobs, frozen=True, forbid_unknown_fields=True, tag="vaikerai"):
+    base_url: str = "https://api.vaikerai.com/v1"
+    preset: Literal["vaikerai", "replicate"] = "vaikerai"
+    stream_hosts: tuple[str, ...] = ()  # SSE hosts that may be followed; only those of `token_hosts` get the token
+    webhook_url: str | None = None
+    webhook_secret: str | None = None
+
+
+class NovitaOptions(_Jobs, frozen=True, forbid_unknown_fields=True, tag="novita"):
+    base_url: str = "https://api.novita.ai"
+    llm_path: str = "/openai/v1"
+    nsfw_threshold: float = 80.0
+
+
+class BytezOptions(_Jobs, frozen=True, forbid_unknown_fields=True, tag="bytez"):
+    base_url: str = "https://api.bytez.com"
+    api: Literal["v2", "v1"] = "v2"
+    concurrency: int = 1
+
+
+class AimeOptions(_Jobs, frozen=True, forbid_unknown_fields=True, tag="aime"):
+    base_url: str = "https://api.aime.info"
+    user: str = ""
+
+
+class LlamaOptions(Options, frozen=True, forbid_unknown_fields=True, tag="llama"):
+    """The local engine. Numbers left at "auto" are chosen from the model and the machine."""
+
+    gpu_layers: int | Literal["auto"] = "auto"
+    keep_loaded_s: float = 1800.0
+    max_loaded: int = 2
+    threads: int | Literal["auto"] = "auto"
+    context_tokens: int | Literal["auto"] = "auto"  # of one request
+    parallel: int | Literal["auto"] = "auto"  # sequences at once
+    kv_unified: bool | Literal["auto"] = "auto"
+    kv_type: Literal["f16", "q8_0", "q4_0"] = "f16"
+    flash_attention: bool | Literal["auto"] = "auto"
+    backend_sampling: bool = False
+    prefill_chunk: int | Literal["auto"] = "auto"
+    queue: int = 256  # calls that may wait; one more is a 429
+    host_cache: str | int = 0  # bytes of host memory for prefixes of unloaded or evicted sequences
+    models_dir: str = "~/.cache/traghetto/models"
+    projector: str | None = None  # an mmproj file, for vision
+    pooling: Literal["auto", "mean", "cls", "last"] = "auto"
+    allow_sha256: tuple[str, ...] = ()  # if given, only files with these digests are loaded
+
+
+class OfflineOptions(Options, frozen=True, forbid_unknown_fields=True, tag="offline"):
+    """Speech, images and upscaling without a key, a download or a model; each says what it is."""
+
+    model_path: str | None = None  # kokoro-onnx weights, for real voices
+    voices_path: str | None = None
+
+
+class EchoOptions(Options, frozen=True, forbid_unknown_fields=True, tag="echo"):
+    """A deterministic upstream that repeats what it was told; for tests, documentation and benchmarks."""
+
+    delay_s: float = 0.0
+    chunk_delay_s: float = 0.0
+
+
+KINDS: dict[str, type[Options]] = {
+    "openai": OpenAIOptions,
+    "venice": VeniceOptions,
+    "vaikerai": VaikerAIOptions,
+    "novita": NovitaOptions,
+    "bytez": BytezOptions,
+    "aime": AimeOptions,
+    "anthropic": AnthropicOptions,
+    "llama": LlamaOptions,
+    "offline": OfflineOptions,
+    "echo": EchoOptions,
+}
+
+# The usual environment variable of each hosted upstream, for a start without a configuration file.
+USUAL_KEYS: dict[str, tuple[str, dict[str, object]]] = {
+    "OPENAI_API_KEY": ("openai", {"kind": "openai", "base_url": "https://api.openai.com/v1"}),
+    "VENICE_API_KEY": ("venice", {"kind": "venice"}),
+    "VAIKERAI_API_TOKEN": ("vaikerai", {"kind": "vaikerai", "file_hosts": ["files.vaikerai.com"]}),
+    "NOVITA_API_KEY": ("novita", {"kind": "novita", "file_hosts": ["amazonaws.com", "cloudflarestorage.com"]}),
+    "BYTEZ_KEY": ("bytez", {"kind": "bytez", "file_hosts": ["bytez.com"]}),
+    "AIME_KEY": ("aime", {"kind": "aime"}),
+    "ANTHROPIC_API_KEY": ("anthropic", {"kind": "anthropic"}),
+}

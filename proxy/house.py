@@ -1,0 +1,78 @@
+"""Builds a House from a Config: catalogue, cards, adapters, stages. What must outlive a reload (health, the gate, the books,
+adapters of upstreams that did not change) is handed in and kept.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from proxy import catalogue, log
+from proxy.account import Books
+from proxy.admit import OpenGate
+from proxy.config import Config
+from proxy.dispatch import Dispatcher
+from proxy.health import Health
+from proxy.pipeline import House
+from proxy.ports import Adapter
+from proxy.resolve import Card, Resolver
+from proxy.traits import Measures
+
+Builder = Callable[[str, Any], Adapter]
+
+
+class Foundations(msgspec.Struct):
+    """What stays when the configuration changes."""
+
+    health: Health
+    gate: OpenGate
+    books: Books
+
+
+def foundations(config: Config) -> Foundations:
+    books = Books()
+    return Foundations(Health(config.routing.breaker), OpenGate(books.write), books)
+
+
+def build(
+    config: Config, builder: Builder, stays: Foundations, *, kept: Mapping[str, Adapter] | None = None, file: str = ""
+) -> House:
+    """Config → House. `kept` are adapters to use again, by upstream name. Raises ConfigError."""
+    names = catalogue.build(config, file=file)
+    for options in config.upstreams.values():
+        log.keep_secret(getattr(options, "api_key", "") or "")
+    adapters = {name: (kept or {}).get(name) or builder(name, options) for name, options in config.upstreams.items()}
+    cards = {
+        name: Card(adapter.kind, adapter.caps, config.upstreams[name].missing()) for name, adapter in adapters.items()
+    }
+    stays.health.breaker = config.routing.breaker
+    measures = Measures(names, stays.health, lambda target: cards[target.upstream].missing is None)
+    return House(
+        config=config,
+        catalogue=names,
+        cards=cards,
+        resolver=Resolver(names, cards, measures, config.server.system_prompt),
+        measures=measures,
+        gate=stays.gate,
+        dispatcher=Dispatcher(adapters, config.routing, stays.health),
+        books=stays.books,
+        adapters=adapters,
+    )
+
+
+def unchanged(old: House, config: Config) -> dict[str, Adapter]:
+    """The adapters whose upstream's options are as they were."""
+    return {
+        name: adapter
+        for name, adapter in old.adapters.items()
+        if name in config.upstreams and config.upstreams[name] == old.config.upstreams[name]
+    }
+
+
+def warnings(house: House) -> list[str]:
+    """What is not wrong and still worth a line: upstreams that cannot be used, models without a price."""
+    lines = [f"upstream {name!r} is unavailable: {card.missing}" for name, card in house.cards.items() if card.missing]
+    unpriced = catalogue.unpriced(house.catalogue)
+    if unpriced:
+        lines.append(f"no price is known for {', '.join(unpriced)}: the ledger will have no amount for them")
+    return lines

@@ -1,0 +1,76 @@
+"""Logging: structured lines under the brand's name, and the one redaction filter for whatever comes from outside.
+
+Nothing secret is written: keys, bearer tokens, e-mail addresses, query strings of URLs and internal hosts are cut out.
+"""
+
+import logging
+import re
+import sys
+from typing import Any
+
+import structlog
+
+from proxy import NAME
+
+_SECRETS: set[str] = set()
+_PATTERNS = [
+    (re.compile(r"(?i)\b(bearer|key|token|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 [redacted]"),
+    (re.compile(r"\b(?:sk|pk|tgt|whsec|r8|hf)[-_][A-Za-z0-9_-]{6,}"), "[redacted]"),
+    (re.compile(r"(?i)(\"?(?:api[_-]?key|auth[_-]?key|authorization|password|secret|token)\"?\s*[:=]\s*\"?)[^\s\",&}]+"), r"\1[redacted]"),
+    (re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}"), "[address]"),
+    (re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*"), r"\1?[…]"),
+    (re.compile(r"(https?://)[^\s/@\"'<>]+:[^\s/@\"'<>]+@"), r"\1"),
+]
+
+
+def keep_secret(*values: str) -> None:
+    """Remember literal secrets (upstream keys) so that `redact` finds them in any disguise-free place."""
+    _SECRETS.update(value for value in values if len(value) >= 6)
+
+
+def redact(text: str, limit: int = 500) -> str:
+    """Text from outside, made fit to be shown or logged: secrets out, control characters out, cut at `limit`."""
+    text = text[: limit * 4]
+    for secret in _SECRETS:
+        if secret in text:
+            text = text.replace(secret, "[redacted]")
+    for pattern, instead in _PATTERNS:
+        text = pattern.sub(instead, text)
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def setup(level: str = "info", *, json: bool = False) -> None:
+    """Once per process: one line an event on standard error, human or JSON."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _redacted,
+            structlog.processors.JSONRenderer() if json else _console(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _console() -> Any:
+    # Plain tracebacks: the rich ones print local variables, and those hold secrets.
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
+
+
+def _redacted(logger: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    del logger, method
+    for key, value in event.items():
+        if isinstance(value, str) and key not in ("timestamp", "level"):
+            event[key] = redact(value, 4000)
+    return event
+
+
+def get(room: str) -> Any:
+    """A logger that says which room speaks."""
+    return structlog.get_logger().bind(logger=f"{NAME}.{room}")

@@ -1,0 +1,124 @@
+"""The seams: what a stage may ask of another room. Protocols and the data that crosses them; it imports no implementation."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+import msgspec
+
+from proxy.call import Call, Ending, Operation, Plan, Principal, Target, Usage
+
+if TYPE_CHECKING:
+    from proxy.account import Metered
+
+
+class Caps(msgspec.Struct, frozen=True):
+    """What a kind of upstream can do, as data.
+
+    `operations` are the routes it serves. Per parameter of the request it *forwards* (same name and meaning),
+    *translates* (another name or place) or *refuses* (400 naming it, since leaving it out would change the answer);
+    any other parameter is dropped and named in `x-traghetto-dropped`. `open_ended` forwards unknown keys as well;
+    `venice` honours every venice_parameter itself.
+    """
+
+    operations: frozenset[Operation]
+    forwards: frozenset[str] = frozenset()
+    translates: Mapping[str, str] = {}
+    refuses: frozenset[str] = frozenset()
+    open_ended: bool = False
+    venice: bool = False
+
+
+class Reply(Protocol):
+    """What came back, already in the dialect of the route. Closing it frees the socket, at once and always.
+
+    `next` gives one or more whole frames (SSE events, or the JSON or binary body), b"" once it has ended well; it raises
+    UpstreamError when it ends badly. `ending` and `usage` are set no later than with the last frame that carries content,
+    so that the books can be kept before that frame leaves. `close` is synchronous and idempotent; it never depends on a
+    generator being finalised.
+    """
+
+    status: int
+    content_type: str
+    headers: list[tuple[str, str]]
+    ending: Ending | None
+    usage: Usage | None
+
+    async def next(self) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class Adapter(Protocol):
+    """One configured upstream of one kind: its dialect and its socket; never keys, budgets, retries or routes."""
+
+    kind: ClassVar[str]
+    caps: Caps
+    name: str  # of the upstream, in the configuration
+
+    async def open(self, call: Call, target: Target) -> Reply:
+        """Return once the first frame is at hand, so that every failure before it is an UpstreamError raised here."""
+        ...
+
+    async def probe(self, target: Target | None = None) -> str:
+        """One cheap request: what works, in a line. UpstreamError when it does not."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class Permit(Protocol):
+    """The right to spend on one call. Exactly one of `settle` and `cancel` has an effect, and only the first time."""
+
+    def cancel(self) -> None:
+        """Nothing was served: the whole reservation goes back."""
+        ...
+
+    async def settle(self, usage: Usage | None, ending: Ending, frames: int) -> None:
+        """The call ended while its client was there: book it, durably, before the last frame leaves."""
+        ...
+
+    def abandon(self, usage: Usage | None, ending: Ending, frames: int) -> None:
+        """The call ended without a client (or badly): book it without waiting."""
+        ...
+
+
+class Gate(Protocol):
+    """`admit`: key, budget, rate, slot."""
+
+    async def admit(self, call: Call) -> Permit: ...
+
+
+class Keyring(Protocol):
+    """Who a key belongs to. `required` is whether a key is asked for at all."""
+
+    @property
+    def required(self) -> bool: ...
+
+    def principal(self, secret: str) -> Principal:
+        """KeyInvalid for a key that is unknown, expired or revoked."""
+        ...
+
+
+class Planner(Protocol):
+    """`resolve`: pure."""
+
+    def plan(self, call: Call) -> Plan: ...
+
+
+class Opener(Protocol):
+    """`dispatch`."""
+
+    async def open(self, call: Call) -> Reply: ...
+
+
+class Bookkeeper(Protocol):
+    """`account`."""
+
+    def metered(self, reply: Reply, permit: Permit) -> "Metered": ...
+
+
+@runtime_checkable
+class ListsModels(Protocol):
+    """An adapter that can say which models its upstream has."""
+
+    async def models(self, search: str = "") -> list[dict[str, object]]: ...

@@ -1,0 +1,24 @@
+"""HTTP in: decode, run, encode. The whole URL table is on this screen; every line is mounted under /v1 and /api/v1, but for
+those that are not `prefixed`. What is not OPEN needs a key as soon as keys are asked for.
+"""
+
+from routes import characters, chat, models, operations
+from routes._endpoint import Access, Route
+
+OPEN, KEY, ADMIN = Access.OPEN, Access.KEY, Access.ADMIN
+
+TABLE: tuple[Route, ...] = (
+    Route("POST", "/chat/completions", chat.create, KEY),
+    Route("GET", "/models", models.listed, OPEN),
+    Route("GET", "/models/traits", models.traits, OPEN),
+    Route("GET", "/models/traits/explain", models.explained, KEY),
+    Route("GET", "/models/compatibility_mapping", models.mappings, OPEN),
+    Route("GET", "/models/{model_id:path}", models.retrieved, OPEN),
+    Route("GET", "/characters", characters.listed, KEY),
+    Route("GET", "/livez", operations.live, OPEN, prefixed=False),
+    Route("GET", "/readyz", operations.ready, OPEN, prefixed=False),
+    Route("GET", "/health", operations.health, OPEN, prefixed=False),
+    Route("GET", "/metrics", operations.metrics, ADMIN, prefixed=False),
+    Route("POST", "/admin/reload", operations.reload, ADMIN, prefixed=False),
+)
+PREFIXES = ("/v1", "/api/v1")

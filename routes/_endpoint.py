@@ -1,0 +1,205 @@
+"""From ASGI to a handler and back: one Endpoint per path and prefix. Access is checked here, before any handler, for every
+route: deny by default. A handler decodes and returns a Call (which is walked through the pipeline) or an Answer.
+
+Nothing leaves but through `_errors` or `_send`; a crash is an Internal whose cause is in the log only.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from litestar.types import Receive, Scope, Send
+
+from proxy import log, pipeline
+from proxy.call import ANYBODY, Call, Dialect, Principal
+from proxy.errors import ClientGone, Internal, KeyInvalid, MethodNotAllowed, PermissionDenied, TraghettoError
+from proxy.metrics import Metrics
+from proxy.ports import Keyring
+from proxy.wire.body import encode
+from routes._errors import dialect_of, rendered
+from routes._inbound import Inbound
+from routes._send import Broken, Watch, as_headers, packed, send_body, send_reply
+
+_log = log.get("routes")
+
+
+class Access(StrEnum):
+    """Who may use a route. What is not OPEN asks for a key as soon as keys are asked for at all."""
+
+    OPEN = "open"
+    KEY = "key"
+    ADMIN = "admin"
+
+
+class Answer(msgspec.Struct):
+    """What a handler answers that is no call: an object (sent as JSON) or bytes."""
+
+    body: Any
+    status: int = 200
+    content_type: str = "application/json"
+    headers: list[tuple[str, str]] = []
+
+
+class Desk(msgspec.Struct):
+    """What handlers work with. `house` is the current snapshot: take it once per request."""
+
+    house: pipeline.House
+    keyring: Keyring
+    metrics: Metrics
+    max_body: int
+    keepalive_s: float
+    reload: Callable[[], Awaitable[list[str]]] | None = None
+    extra: dict[str, Any] = {}
+
+
+Handler = Callable[[Inbound, Desk], Awaitable[Call | Answer]]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One line of the URL table. `prefixed` false: at the root, under neither prefix."""
+
+    method: str
+    path: str
+    handler: Handler
+    access: Access = Access.KEY
+    prefixed: bool = True
+
+
+class Endpoint:
+    """All methods of one path under one prefix."""
+
+    def __init__(self, path: str, routes: Mapping[str, Route], desk: Desk) -> None:
+        self.path = path
+        self.routes = routes
+        self.dialect = dialect_of(path)
+        self._desk = desk
+        self._allow = ", ".join(sorted(routes))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        inbound = Inbound(scope, receive, send, self.dialect, "req_" + os.urandom(12).hex())
+        status = _Status(send)
+        inbound.send = status.send
+        try:
+            await self._serve(inbound, status)
+        except TraghettoError as error:
+            await _refuse(inbound, error, status)
+        except asyncio.CancelledError:
+            if not status.left:
+                raise
+        except Broken:
+            raise
+        except Exception as error:
+            _log.error("crash", request=inbound.id, path=self.path, exc_info=error)
+            await _refuse(inbound, Internal(f"An internal error; the log has it under {inbound.id}."), status)
+        finally:
+            self._desk.metrics.request(self.path, status.code, time.perf_counter() - started)
+
+    async def _serve(self, inbound: Inbound, status: "_Status") -> None:
+        route = self.routes.get(inbound.method)
+        if route is None:
+            raise MethodNotAllowed(
+                f"{inbound.method} is not allowed here; allowed: {self._allow}.", headers=(("allow", self._allow),)
+            )
+        desk = self._desk
+        inbound.principal = principal_of(inbound, route.access, desk.keyring)
+        result = await route.handler(inbound, desk)
+        if isinstance(result, Call):
+            await _infer(result, inbound, desk, status)
+        else:
+            await send_answer(result, inbound)
+
+
+class _Status:
+    """Remembers what was sent, so that nobody pretends a second time."""
+
+    __slots__ = ("_send", "code", "left")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.code = 0
+        self.left = False
+
+    async def send(self, message: Any) -> None:
+        if self.code == 0 and message["type"] == "http.response.start":
+            self.code = message["status"]
+        await self._send(message)
+
+
+async def _infer(call: Call, inbound: Inbound, desk: Desk, status: _Status) -> None:
+    """Walk a call through the house while its client is watched."""
+    watch = Watch(inbound.receive)
+    house = desk.house
+    house.enter()
+    try:
+        reply = await pipeline.run(call, house)
+        await send_reply(call, reply, inbound.send, inbound.header(b"accept-encoding"), desk.keepalive_s)
+    except asyncio.CancelledError:
+        if not watch.gone:
+            raise
+        status.left, status.code = True, ClientGone.status
+        raise
+    except TraghettoError as error:
+        error.headers = (*error.headers, *_route_headers(call))
+        raise
+    finally:
+        house.leave()
+        watch.stop()
+
+
+def _route_headers(call: Call) -> list[tuple[str, str]]:
+    if not call.attempts:
+        return []
+    last = call.attempts[-1]
+    return [("x-traghetto-route", f"{last.target}; attempt={len(call.attempts)}; reason={last.reason}")]
+
+
+def principal_of(inbound: Inbound, access: Access, keyring: Keyring) -> Principal:
+    """Who calls, if they may use a route of this access.
+
+    Raises:
+        KeyInvalid: no key, or not a good one. PermissionDenied: an inference key on an admin route.
+    """
+    if access is Access.OPEN or not keyring.required:
+        return ANYBODY
+    secret = _secret(inbound)
+    if not secret:
+        raise KeyInvalid("No API key was given. Send it as 'Authorization: Bearer <key>'.", code="invalid_api_key")
+    principal = keyring.principal(secret)
+    if access is Access.ADMIN and not principal.admin:
+        raise PermissionDenied("This route needs an ADMIN key.")
+    return principal
+
+
+def _secret(inbound: Inbound) -> str:
+    value = inbound.header(b"authorization")
+    if value:
+        scheme, _, secret = value.partition(" ")
+        return secret.strip() if scheme.lower() == "bearer" else ""
+    return (inbound.header(b"x-api-key") or "").strip()
+
+
+async def send_answer(answer: Answer, inbound: Inbound) -> None:
+    """An Answer → bytes, packed if the client likes."""
+    body = answer.body if isinstance(answer.body, bytes) else encode(answer.body)
+    headers = [*answer.headers, ("content-type", answer.content_type), ("x-request-id", inbound.id)]
+    if len(body) >= 1024 and (accepts := inbound.header(b"accept-encoding")):
+        body, encoding = await packed(body, accepts)
+        if encoding:
+            headers += [("content-encoding", encoding.decode()), ("vary", "accept-encoding")]
+    await send_body(inbound.send, answer.status, as_headers(headers), body)
+
+
+async def _refuse(inbound: Inbound, error: TraghettoError, status: _Status) -> None:
+    if isinstance(error, ClientGone) or status.code:
+        status.code = status.code or error.status
+        return  # nobody is there, or the answer has begun
+    code, headers, body = rendered(error, inbound.dialect, inbound.id)
+    pairs = [*headers, ("content-type", "application/json"), ("x-request-id", inbound.id)]
+    if inbound.dialect is Dialect.ANTHROPIC:
+        pairs.append(("request-id", inbound.id))
+    await send_body(inbound.send, code, as_headers(pairs), body)

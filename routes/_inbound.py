@@ -1,0 +1,140 @@
+"""One inbound HTTP request, read no further than a route needs: headers on demand, the body once, under limits.
+
+Bodies may come gzipped (deflate and br too); what they unpack to counts against the same limit.
+"""
+
+import zlib
+from typing import Any
+from urllib.parse import parse_qsl
+
+import brotli
+from litestar.types import Receive, Scope, Send
+
+from proxy.call import ANYBODY, Dialect, Principal
+from proxy.errors import BadRequest, BodyTooLarge, ClientGone, MediaUnsupported
+
+
+class Inbound:
+    """`id` is the request's; `path_params` come from the router."""
+
+    __slots__ = ("dialect", "id", "principal", "receive", "scope", "send")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, dialect: Dialect, id: str) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.dialect = dialect
+        self.id = id
+        self.principal: Principal = ANYBODY
+
+    def header(self, name: bytes) -> str | None:
+        """The first header of this (lower-case) name."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return value.decode("latin-1")
+        return None
+
+    @property
+    def method(self) -> str:
+        return str(self.scope.get("method", ""))
+
+    @property
+    def path_params(self) -> dict[str, Any]:
+        return self.scope.get("path_params", {})
+
+    def query(self) -> dict[str, str]:
+        """The query; of a repeated key the last counts."""
+        raw = self.scope.get("query_string", b"")
+        return dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True)) if raw else {}
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body, unpacked.
+
+        Raises:
+            BodyTooLarge: more than `limit` bytes, packed or unpacked. MediaUnsupported: an encoding we do not know.
+            BadRequest: broken packing. ClientGone: it left before the body was here.
+        """
+        length = self.header(b"content-length")
+        if length and length.isdigit() and int(length) > limit:
+            raise _too_large(limit)
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone("The client left while it sent its request.")
+        data: bytes = message.get("body", b"")  # type: ignore[assignment]
+        if message.get("more_body"):
+            data = await self._rest(data, limit)
+        if len(data) > limit:
+            raise _too_large(limit)
+        encoding = self.header(b"content-encoding")
+        return unpacked(data, encoding, limit) if encoding else data
+
+    async def _rest(self, first: bytes, limit: int) -> bytes:
+        parts, size, more = [first], len(first), True
+        while more:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone("The client left while it sent its request.")
+            part: bytes = message.get("body", b"")  # type: ignore[assignment]
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise _too_large(limit)
+            more = bool(message.get("more_body"))
+        return b"".join(parts)
+
+    def json_type(self) -> None:
+        """Raises MediaUnsupported unless the body calls itself JSON (or nothing at all)."""
+        type_ = self.header(b"content-type")
+        if type_ is not None and type_ != "application/json":
+            media = type_.partition(";")[0].strip().lower()
+            if media != "application/json" and not media.endswith("+json"):
+                raise MediaUnsupported(f"The content type {type_[:100]!r} is not supported here; send application/json.")
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request body is larger than {limit} bytes, which is the most this server takes.")
+
+
+def unpacked(data: bytes, encoding: str, limit: int) -> bytes:
+    """A packed body → its bytes, never more than `limit` of them in memory."""
+    for name in reversed([part.strip().lower() for part in encoding.split(",")]):
+        if name in ("identity", ""):
+            continue
+        try:
+            if name in ("gzip", "x-gzip"):
+                data = _inflated(data, 31, limit)
+            elif name == "deflate":
+                data = _inflated(data, 15 if data[:1] == b"\x78" else -15, limit)
+            elif name == "br":
+                data = _unbrotlied(data, limit)
+            else:
+                raise MediaUnsupported(f"The content encoding {name[:40]!r} is not supported; send gzip, deflate or br.")
+        except (zlib.error, brotli.error):
+            raise BadRequest(f"The request body is not valid {name}.") from None
+    return data
+
+
+def _inflated(data: bytes, window: int, limit: int) -> bytes:
+    inflate = zlib.decompressobj(window)
+    out = inflate.decompress(data, limit + 1)
+    if len(out) > limit:
+        raise _too_large(limit)
+    if not inflate.eof:
+        raise zlib.error("it ends too early")
+    return out
+
+
+def _unbrotlied(data: bytes, limit: int) -> bytes:
+    decoder = brotli.Decompressor()
+    out, size = [], 0
+    part = decoder.process(data, output_buffer_limit=limit + 1)
+    while True:
+        out.append(part)
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        if decoder.is_finished():
+            return b"".join(out)
+        if decoder.can_accept_more_data():
+            raise brotli.error("it ends too early")
+        part = decoder.process(b"", output_buffer_limit=limit + 1 - size)

@@ -1,0 +1,210 @@
+"""The one sender: pumps a Reply into ASGI's `send`, sees the client leave in every phase, and closes the Reply always.
+
+Headers are not committed until the first frame is here. A stream that fails later gets an error event and no `[DONE]`.
+Silence in a stream is filled with comments. Bodies that are not streamed are packed for clients that ask for it.
+"""
+
+import asyncio
+import time
+import zlib
+from typing import Any
+
+import brotli
+from litestar.types import Receive, Send
+
+from proxy import stream
+from proxy.account import Metered
+from proxy.call import Call, Dialect
+from proxy.errors import TraghettoError
+
+WATCH_AFTER_S = 0.02  # most short calls are over by then, and need no task that watches
+PACK_FROM = 1024  # bytes; smaller bodies do not get smaller
+_EVENT_STREAM = "text/event-stream"
+
+Header = tuple[bytes, bytes]
+
+
+class Watch:
+    """Cancels the request's task when the client leaves. Costs a timer for short calls, a task for long ones."""
+
+    __slots__ = ("_receive", "_task", "_timer", "gone", "main")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._task: asyncio.Task[None] | None = None
+        self.gone = False
+        self.main = asyncio.current_task()
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._start)
+
+    def _start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                break
+        self.gone = True
+        if self.main is not None:
+            self.main.cancel()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+
+
+class KeepAlive:
+    """A comment after `after_s` seconds of silence. Frames are whole, so a comment between two `send`s is at a boundary."""
+
+    __slots__ = ("_after_s", "_handle", "_last", "_send", "_tasks")
+
+    def __init__(self, send: Send, after_s: float) -> None:
+        self._send = send
+        self._after_s = after_s
+        self._last = time.monotonic()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._handle = asyncio.get_running_loop().call_later(after_s, self._look)
+
+    def sent(self) -> None:
+        self._last = time.monotonic()
+
+    def _look(self) -> None:
+        silent = time.monotonic() - self._last
+        if silent >= self._after_s * 0.99:
+            task = asyncio.get_running_loop().create_task(self._comment())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            self._last, silent = time.monotonic(), 0.0
+        self._handle = asyncio.get_running_loop().call_later(self._after_s - silent, self._look)
+
+    async def _comment(self) -> None:
+        await self._send({"type": "http.response.body", "body": stream.KEEPALIVE, "more_body": True})
+
+    def stop(self) -> None:
+        self._handle.cancel()
+
+
+async def send_reply(call: Call, reply: Metered, send: Send, accepts: str | None, keepalive_s: float) -> None:
+    """Pump a reply; it is closed when this returns or raises.
+
+    Raises:
+        TraghettoError: only while nothing has been sent, so that the caller still gets a status.
+    """
+    try:
+        frame = await reply.next()
+        headers = [(b"content-type", reply.content_type.encode()), *call_headers(call)]
+        headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in reply.headers]
+        if reply.content_type.startswith(_EVENT_STREAM):
+            headers += _STREAM_HEADERS
+        elif reply.ending is not None:
+            await _send_whole(send, reply.status, headers, frame, accepts)
+            return
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await _pump(reply, frame, send, keepalive_s)
+    finally:
+        reply.close()
+
+
+_STREAM_HEADERS: list[Header] = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+
+
+async def _pump(reply: Metered, frame: bytes, send: Send, keepalive_s: float) -> None:
+    events = reply.content_type.startswith(_EVENT_STREAM)
+    silence = KeepAlive(send, keepalive_s) if events and reply.ending is None else None
+    try:
+        while frame and reply.ending is None:
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
+            if silence is not None:
+                silence.sent()
+            try:
+                frame = await reply.next()
+            except TraghettoError as error:
+                if not events:
+                    raise Broken from error  # a binary body cannot say it: the connection must
+                frame = stream.error_frame(error)
+                break
+        if silence is not None:
+            silence.stop()
+        await send({"type": "http.response.body", "body": frame, "more_body": False})
+    finally:
+        if silence is not None:
+            silence.stop()
+
+
+class Broken(Exception):
+    """A body that is no event stream failed half-way: only breaking the connection tells the truth."""
+
+
+async def _send_whole(send: Send, status: int, headers: list[Header], body: bytes, accepts: str | None) -> None:
+    if accepts and len(body) >= PACK_FROM:
+        body, encoding = await packed(body, accepts)
+        if encoding:
+            headers = [*headers, (b"content-encoding", encoding), (b"vary", b"accept-encoding")]
+    await send_body(send, status, headers, body)
+
+
+async def send_body(send: Send, status: int, headers: list[Header], body: bytes) -> None:
+    """A complete answer."""
+    headers = [*headers, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def packed(body: bytes, accepts: str) -> tuple[bytes, bytes]:
+    """The body as the client likes it best, and the encoding's name (b"" for as it was). Large ones in a thread."""
+    encoding = preferred(accepts)
+    if not encoding:
+        return body, b""
+    pack = _brotli if encoding == b"br" else _gzip
+    if len(body) > 256 << 10:
+        return await asyncio.to_thread(pack, body), encoding
+    return pack(body), encoding
+
+
+def preferred(accepts: str) -> bytes:
+    """An Accept-Encoding header → br, gzip or b"". Equal preference goes to br."""
+    best, name = 0.0, b""
+    for part in accepts.lower().split(","):
+        token, _, parameters = part.partition(";")
+        token = token.strip()
+        quality = _quality(parameters)
+        if token in ("br", "gzip", "*") and (quality > best or (quality == best and token == "br")):
+            best, name = quality, b"br" if token == "br" else b"gzip"
+    return name if best > 0 else b""
+
+
+def _quality(parameters: str) -> float:
+    key, _, value = parameters.strip().partition("=")
+    if key.strip() != "q":
+        return 1.0
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0
+
+
+def _gzip(body: bytes) -> bytes:
+    return zlib.compress(body, 5, 31)
+
+
+def _brotli(body: bytes) -> bytes:
+    return bytes(brotli.compress(body, quality=4))
+
+
+def call_headers(call: Call) -> list[Header]:
+    """What every answer to a call says about it: its id, the route it took, what was dropped."""
+    headers: list[Header] = [(b"x-request-id", call.id.encode())]
+    if call.attempts and call.plan is not None:
+        last = call.attempts[-1]
+        route = f"{last.target}; attempt={len(call.attempts)}; reason={last.reason}"
+        headers.append((b"x-traghetto-route", route.encode("latin-1", "replace")))
+        if call.dialect is Dialect.VENICE:
+            headers.append((b"x-venice-model-id", call.plan.model.id.encode("latin-1", "replace")))
+    if call.dropped:
+        headers.append((b"x-traghetto-dropped", ", ".join(call.dropped).encode("latin-1", "replace")))
+    return headers
+
+
+def as_headers(pairs: list[tuple[str, Any]]) -> list[Header]:
+    return [(name.encode(), str(value).encode("latin-1", "replace")) for name, value in pairs]
