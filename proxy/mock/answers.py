@@ -59,14 +59,14 @@ class Backend:
             answer = handler(exchange, script)
             self._refuse_by_fault(exchange, faults)
         except Refusal as error:
-            content_type, body = refusal.shaped("openai", error)
-            answer = Answer(error.status, [("content-type", content_type), *error.headers], [body])
+            answer = _refused(error, faults)
         answer.faults = faults
         answer.headers.append(("x-request-id", f"req_mock_{exchange.number}"))
         rng = random.Random(f"{self._options.seed}/{exchange.number}/answer")
         for fault in of_phase(faults, "answer"):
             answer = _spoil(answer, fault, rng)
-        answer.headers += [(name.lower(), value) for name, value in script.headers.items()]
+        for name, value in script.headers.items():
+            _drop(answer, name.lower()).headers.append((name.lower(), value))
         return answer
 
     # -- who may ask for what ---------------------------------------------------------------------------------------------
@@ -197,6 +197,16 @@ class Backend:
 
 def _model_row(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": scripted.CREATED, "owned_by": "mock"}
+
+
+def _refused(error: Refusal, faults: list[Fault]) -> Answer:
+    """The answer to a request that deserves to be refused, as the scripted faults put it."""
+    status = find(faults, "refusal_status")
+    shape = find(faults, "refusal_shape")
+    if status is not None:
+        error.status = status["status"]
+    content_type, body = refusal.shaped(shape["shape"] if shape else "openai", error)
+    return Answer(error.status, [("content-type", content_type), *error.headers], [body])
 
 
 def _whole(body: dict[str, Any], script: Script) -> Answer:

@@ -52,6 +52,7 @@ class Connection(asyncio.Protocol):
         self.number = self._server.journal.opened()
         self._server.connections.add(self)
         self.task = asyncio.get_running_loop().create_task(self._serve())
+        self.task.add_done_callback(self._served)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -158,22 +159,30 @@ class Connection(asyncio.Protocol):
                 exchange.bytes_sent = self._written
                 await exchange.held()
             else:
-                self._end(step.do == "reset", exchange)
+                self._end(exchange, step)
                 return False
         exchange.bytes_sent = self._written
         exchange.finish("finished")
         return True
 
-    def _end(self, reset: bool, exchange: Exchange) -> None:
+    def _end(self, exchange: Exchange, step: Step) -> None:
         assert self._transport is not None
         exchange.bytes_sent = self._written
-        whole = not reset and not exchange.faults
-        exchange.finish("finished" if whole else "faulted")
-        if reset:
+        exchange.finish("finished" if step.do == "close" else "faulted")
+        if step.do == "reset":
             _linger_not(self._transport)
             self._transport.abort()
         else:
             self._transport.close()
+
+    def _served(self, task: "asyncio.Task[None]") -> None:
+        # A mistake of ours must be seen: the connection ends at once, and the loop reports the exception.
+        if not task.cancelled() and task.exception() is not None:
+            if self._transport is not None:
+                self._transport.abort()
+            task.get_loop().call_exception_handler(
+                {"message": "the mock failed to answer", "exception": task.exception(), "task": task}
+            )
 
     async def _control(self, method: str, target: str, body: bytes) -> None:
         assert self._transport is not None

@@ -50,6 +50,8 @@ FAULTS: dict[str, FaultSpec] = {
     "wrong_type": _row("answer", "the right body under a wrong content type", type="text/html; charset=utf-8"),
     "no_type": _row("answer", "the right body without a content type"),
     "refuse_stream_options": _row("answer", "400 to a request that carries stream_options"),
+    "refusal_shape": _row("answer", "what deserves to be refused is refused in this shape", shape="string"),
+    "refusal_status": _row("answer", "what deserves to be refused is refused with this status", status=500),
     "redirect": _row("answer", "307 to another address", location="http://127.0.0.1:9/v1/chat/completions"),
     "gzip": _row("answer", "the body compressed with gzip though nobody asked"),
     "huge_headers": _row("answer", "a response head of SIZE bytes more than usual", size=70_000, lines=4),

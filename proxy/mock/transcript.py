@@ -12,11 +12,11 @@ from typing import Literal, NamedTuple
 
 from proxy.mock.faults import Fault
 
-Do = Literal["head", "piece", "end", "send", "pause", "hold", "close", "reset"]
+Do = Literal["head", "piece", "end", "send", "pause", "hold", "close", "drop", "reset"]
 
 
 class Step(NamedTuple):
-    """One thing to do: send bytes, wait `seconds`, hold until released, close (FIN), reset (RST).
+    """One thing to do: send bytes, wait `seconds`, hold until released, close (FIN, lawful), drop (FIN, not), reset (RST).
 
     `head`, `piece` (of the body, not yet coded) and `end` exist only while faults are applied; `steps` turns them
     into `send`.
@@ -118,7 +118,7 @@ def _coded(plan: list[Step], framing: str) -> list[Step]:
 def _ended(plan: list[Step]) -> list[Step]:
     """Nothing after the first close or reset."""
     for at, step in enumerate(plan):
-        if step.do in ("close", "reset"):
+        if step.do in ("close", "drop", "reset"):
             return plan[: at + 1]
     return plan
 
@@ -129,7 +129,7 @@ Plan = list[Step]
 
 
 def _finale(how: str) -> Plan:
-    return [Step("end", b"0\r\n\r\n")] if how == "clean" else [Step("reset" if how == "reset" else "close")]
+    return [Step("end", b"0\r\n\r\n")] if how == "clean" else [Step("reset" if how == "reset" else "drop")]
 
 
 def _cut_at(plan: Plan, at: int, how: str) -> Plan:
@@ -183,7 +183,7 @@ def _late_end(plan: Plan, fault: Fault) -> Plan:
     return [*plan[:at], Step("pause", seconds=fault["seconds"]), *plan[at:]]
 
 
-def _replace_end(plan: Plan, last: Plan) -> Plan:
+def _with_end(plan: Plan, last: Plan) -> Plan:
     at = next((at for at, step in enumerate(plan) if step.do == "end"), len(plan))
     return [*plan[:at], *last]
 
@@ -191,7 +191,7 @@ def _replace_end(plan: Plan, last: Plan) -> Plan:
 _EARLY: dict[str, Callable[[Plan, Fault], Plan]] = {
     "cut": _cut,
     "cut_utf8": _cut_utf8,
-    "close_head": lambda _, __: [Step("close")],
+    "close_head": lambda _, __: [Step("drop")],
     "reset_head": lambda _, __: [Step("reset")],
     "reset": lambda plan, fault: _after_pieces(plan, fault["after"], [Step("reset")]),
     "stall_head": lambda plan, fault: [_silence(fault["seconds"]), *plan],
@@ -199,12 +199,12 @@ _EARLY: dict[str, Callable[[Plan, Fault], Plan]] = {
     "stall": lambda plan, fault: _after_pieces(plan, fault["after"], [_silence(fault["seconds"])]),
     "slow": _slow,
     "late_end": _late_end,
-    "chunk_cut": lambda plan, _: _replace_end(plan, [Step("close")]),
-    "chunk_overrun": lambda plan, _: _replace_end(plan, [Step("end", b"ffff\r\ndata: "), Step("close")]),
-    "chunk_garbage": lambda plan, fault: _after_pieces(plan, fault["after"], [Step("send", b"xyz\r\n"), Step("close")]),
-    "length_long": lambda plan, _: _replace_end(plan, [Step("close")]),
+    "chunk_cut": lambda plan, _: _with_end(plan, [Step("drop")]),
+    "chunk_overrun": lambda plan, _: _with_end(plan, [Step("end", b"ffff\r\ndata: "), Step("drop")]),
+    "chunk_garbage": lambda plan, fault: _after_pieces(plan, fault["after"], [Step("send", b"xyz\r\n"), Step("drop")]),
+    "length_long": lambda plan, _: _with_end(plan, [Step("drop")]),
     "connection_close": lambda plan, _: [*plan, Step("close")],
-    "trailers": lambda plan, _: _replace_end(plan, [Step("end", b"0\r\nx-mock-trailer: last\r\n\r\n"), *_closes(plan)]),
+    "trailers": lambda plan, _: _with_end(plan, [Step("end", b"0\r\nx-mock-trailer: last\r\n\r\n"), *_closes(plan)]),
 }
 
 
@@ -233,19 +233,19 @@ def _one_piece(plan: Plan, _: Fault, __: random.Random) -> Plan:
     joined: Plan = []
     for step in plan:
         if step.do == "send" and joined and joined[-1].do == "send":
-            joined[-1] = replace_data(joined[-1], step.data)
+            joined[-1] = _joined(joined[-1], step.data)
         else:
             joined.append(step)
     return joined
 
 
-def replace_data(step: Step, more: bytes) -> Step:
+def _joined(step: Step, more: bytes) -> Step:
     """The step with `more` bytes after its own."""
     return step._replace(data=step.data + more)
 
 
 def _bad_head(_: Plan, fault: Fault, rng: random.Random) -> Plan:
-    return [Step("send", rng.randbytes(fault["size"])), Step("close")]
+    return [Step("send", rng.randbytes(fault["size"])), Step("drop")]
 
 
 def _informational(plan: Plan, _: Fault, __: random.Random) -> Plan:
