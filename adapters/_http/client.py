@@ -69,6 +69,7 @@ class Source(Protocol):
 
     async def chunk(self) -> bytes: ...
     def close(self) -> None: ...
+    def release(self) -> None: ...
 
 
 class HttpResponse:
@@ -142,6 +143,15 @@ class HttpResponse:
     def close(self) -> None:
         """Free the connection: at once, by closing the socket, unless the body is complete. Idempotent."""
         self._source.close()
+
+    def release(self) -> None:
+        """The rest of the body is of no interest: if it ends within a second and 64 KiB the connection is kept, else
+        closed. Synchronous and idempotent; nothing can be read afterwards."""
+        self._source.release()
+
+    def header(self, name: str) -> str | None:
+        """The first value of header `name`, or None."""
+        return self.headers.get(name)
 
     async def __aenter__(self) -> Self:
         return self

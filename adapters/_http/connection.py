@@ -209,6 +209,11 @@ class Connection(asyncio.Protocol):
         ):
             self._transport.resume_reading()
 
+    def watch(self) -> None:
+        """A clock was shortened: look at it in time."""
+        if self._exchange is not None:
+            self._watch(self._exchange, self._loop.time())
+
     @property
     def usable(self) -> bool:
         """Whether a request could be written now."""

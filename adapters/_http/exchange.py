@@ -23,6 +23,8 @@ MAX_HEAD = (
     64 * 1024
 )  # bytes of status line and headers, interim responses and trailers included
 MAX_HEADERS = 256  # fields
+DRAIN_S = 1.0  # how long a released exchange may take to end by itself,
+DRAIN_BYTES = 64 * 1024  # and how much body it may still bring
 
 
 class Wire(Protocol):
@@ -31,6 +33,7 @@ class Wire(Protocol):
     def abort(self) -> None: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
+    def watch(self) -> None: ...
 
 
 class Exchange:
@@ -44,6 +47,7 @@ class Exchange:
         "_body",
         "_buffered",
         "_deadline",
+        "_draining",
         "_first_byte_s",
         "_head_only",
         "_headers_done",
@@ -109,6 +113,7 @@ class Exchange:
         self._reading_head = True
         self._writing = False
         self._paused = False
+        self._draining = False
         self._body: list[bytes] = []
         self._buffered = 0
         self._quiet = 0
@@ -135,6 +140,10 @@ class Exchange:
         while not body:
             if self.complete:
                 return b""
+            if self._draining:
+                raise TransportError(
+                    "closed", "released by the reader", sent=True, response_started=True
+                )
             if self.error is not None:
                 raise self._failure()
             await self._wait()

@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 import functools
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Sequence
+from typing import Any
 
 import httpx
 
 from adapters._http.dial import tls_context
 from adapters._http.errors import Kind, TransportError, from_foreign
+from adapters._http.exchange import DRAIN_BYTES, DRAIN_S
 from adapters._http.head import Origin
 from adapters._http.slots import Slots
 from adapters._http.timeouts import Timeouts, span
@@ -173,14 +175,20 @@ class ForeignTransport:
     def done(self, exchange: "ForeignExchange", response: httpx.Response) -> None:
         """Give the slot back and let the library close its response in the background."""
         self._open.discard(exchange)
-        task = asyncio.get_running_loop().create_task(_aclose(response))
-        self._closing.add(task)
-        task.add_done_callback(self._closed_one)
+        self.background(self._let_go(response))
 
-    def _closed_one(self, task: "asyncio.Task[None]") -> None:
-        self._closing.discard(task)
+    async def _let_go(self, response: httpx.Response) -> None:
+        # What a library says while closing a socket that nobody wants changes nothing.
+        with contextlib.suppress(Exception):
+            await response.stream.aclose()  # type: ignore[union-attr]
         if self._slots is not None:
             self._slots.release()
+
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something that `aclose` waits for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def opened(self, exchange: "ForeignExchange") -> None:
         """Remember what has to be closed with the client."""
@@ -288,6 +296,19 @@ class ForeignExchange:
                 )
             )
 
+    def release(self) -> None:
+        """As `Exchange.release`: the end of the body is awaited in the background, for a little while."""
+        if not self.complete and self._error is None:
+            self._owner.background(self._drain())
+
+    async def _drain(self) -> None:
+        size = 0
+        with contextlib.suppress(TransportError, TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                while size <= DRAIN_BYTES and (data := await self.chunk()):
+                    size += len(data)
+        self.close()
+
     def _fail(self, error: TransportError) -> TransportError:
         self._error = error
         self._release()
@@ -300,12 +321,6 @@ class ForeignExchange:
         if self._next is not None and not self._next.done():
             self._next.cancel()
         self._owner.done(self, self._response)
-
-
-async def _aclose(response: httpx.Response) -> None:
-    # What a library says while closing a socket that nobody wants changes nothing.
-    with contextlib.suppress(Exception):
-        await response.stream.aclose()  # type: ignore[union-attr]
 
 
 class _Pieces(httpx.AsyncByteStream):
