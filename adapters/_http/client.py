@@ -19,6 +19,9 @@ from adapters._http.head import HeadWriter, lines, origin_of, refused, split_len
 from adapters._http.timeouts import Timeouts
 from adapters._http.transport import NativeTransport, framing
 
+DRAIN_S = 1.0  # how long a body that is over in meaning may take to be over on the wire
+_DRAINING: set[asyncio.Task[None]] = set()  # tasks need somebody to hold them
+
 TransportName = Literal["native", "aiohttp", "httpx"]
 
 
@@ -42,11 +45,7 @@ class Headers:
     def get_all(self, name: str) -> list[str]:
         """Every value of `name`, in order."""
         wanted = name.lower().encode("latin-1")
-        return [
-            value.decode("latin-1").strip()
-            for key, value in self.raw
-            if key.lower() == wanted
-        ]
+        return [value.decode("latin-1").strip() for key, value in self.raw if key.lower() == wanted]
 
     def __contains__(self, name: str) -> bool:
         return self.get(name) is not None
@@ -126,10 +125,7 @@ class HttpResponse:
             if size > limit:
                 self.close()
                 raise TransportError(
-                    "too_large",
-                    f"the body has more than {limit} bytes",
-                    sent=True,
-                    response_started=True,
+                    "too_large", f"the body has more than {limit} bytes", sent=True, response_started=True
                 )
             pieces.append(data)
             data = await self.chunk()
@@ -157,10 +153,7 @@ class HttpResponse:
         return self
 
     async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._source.close()
 
@@ -204,10 +197,7 @@ class HttpClient:
         self._foreign: ForeignTransport | None = None
         if transport == "native":
             self._native = NativeTransport(
-                verify=verify,
-                uds=uds,
-                max_connections=max_connections,
-                keepalive_expiry_s=keepalive_expiry_s,
+                verify=verify, uds=uds, max_connections=max_connections, keepalive_expiry_s=keepalive_expiry_s
             )
         elif transport in ("aiohttp", "httpx"):
             self._foreign = ForeignTransport(
@@ -218,9 +208,7 @@ class HttpClient:
                 keepalive_expiry_s=keepalive_expiry_s,
             )
         else:
-            raise ValueError(
-                f"transport {transport!r} is none of native, aiohttp, httpx"
-            )
+            raise ValueError(f"transport {transport!r} is none of native, aiohttp, httpx")
 
     async def send(
         self,
@@ -242,27 +230,19 @@ class HttpClient:
         headers, length = split_length(headers)
         if isinstance(content, bytes):
             if length is not None and length != len(content):
-                raise refused(
-                    f"content-length {length} for a body of {len(content)} bytes"
-                )
+                raise refused(f"content-length {length} for a body of {len(content)} bytes")
             length = None
         native = self._native
         source: Source
         if native is not None:
-            head = self._writer.head(
-                method, path, query, headers, framing(method, content, length)
-            )
-            source = await native.exchange(
-                self._origin, method, head, content, length, clocks
-            )
+            head = self._writer.head(method, path, query, headers, framing(method, content, length))
+            source = await native.exchange(self._origin, method, head, content, length, clocks)
         else:
             assert self._foreign is not None
             target = self._writer.path(path, query)
             sent = self._writer.headers(headers)
             lines(sent)  # the same refusals
-            source = await self._foreign.exchange(
-                method, target, sent, content, length, clocks
-            )
+            source = await self._foreign.exchange(method, target, sent, content, length, clocks)
         return HttpResponse(source, asyncio.get_running_loop())
 
     async def aclose(self) -> None:

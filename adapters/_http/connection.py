@@ -15,9 +15,7 @@ from typing import Protocol, cast
 from adapters._http.errors import TransportError
 from adapters._http.exchange import Exchange
 
-JOIN_LIMIT = (
-    64 * 1024
-)  # bodies up to this are copied behind the head to leave in one write
+JOIN_LIMIT = 64 * 1024  # bodies up to this are copied behind the head to leave in one write
 
 
 class Keeper(Protocol):
@@ -67,13 +65,7 @@ class Connection(asyncio.Protocol):
 
     # --- one exchange ------------------------------------------------------------------------------------------------
 
-    def begin(
-        self,
-        exchange: Exchange,
-        head: bytes,
-        body: bytes | AsyncIterable[bytes],
-        length: int | None,
-    ) -> None:
+    def begin(self, exchange: Exchange, head: bytes, body: bytes | AsyncIterable[bytes], length: int | None) -> None:
         """Write the request and bind the exchange. A streamed body is chunked unless `length` says how long it is."""
         transport = self._transport
         if self.closed or transport is None:
@@ -91,18 +83,12 @@ class Connection(asyncio.Protocol):
         else:
             transport.write(head)
             exchange.writing(True)
-            self._pump = self._loop.create_task(
-                self._send(exchange, transport, body, length)
-            )
+            self._pump = self._loop.create_task(self._send(exchange, transport, body, length))
         self._backlog = transport.get_write_buffer_size() if self._write_paused else 0
         self._watch(exchange, self._loop.time())
 
     async def _send(
-        self,
-        exchange: Exchange,
-        transport: asyncio.Transport,
-        body: AsyncIterable[bytes],
-        length: int | None,
+        self, exchange: Exchange, transport: asyncio.Transport, body: AsyncIterable[bytes], length: int | None
     ) -> None:
         pieces = body.__aiter__()
         try:
@@ -116,11 +102,7 @@ class Connection(asyncio.Protocol):
                     await close()
 
     async def _send_pieces(
-        self,
-        exchange: Exchange,
-        transport: asyncio.Transport,
-        pieces: AsyncIterator[bytes],
-        length: int | None,
+        self, exchange: Exchange, transport: asyncio.Transport, pieces: AsyncIterator[bytes], length: int | None
     ) -> None:
         left = length
         while True:
@@ -136,20 +118,14 @@ class Connection(asyncio.Protocol):
             else:
                 left -= len(piece)
                 if left < 0:
-                    raise TransportError(
-                        "request",
-                        f"the body is longer than its {length} bytes",
-                        sent=True,
-                    )
+                    raise TransportError("request", f"the body is longer than its {length} bytes", sent=True)
                 transport.write(piece)
             exchange.writing(True)
             if self._write_paused:
                 self._drained = self._loop.create_future()
                 await self._drained
         if left:
-            raise TransportError(
-                "request", f"the body is {left} bytes shorter than announced", sent=True
-            )
+            raise TransportError("request", f"the body is {left} bytes shorter than announced", sent=True)
         if left is None:
             transport.write(b"0\r\n\r\n")
         self._pump = None
@@ -168,9 +144,7 @@ class Connection(asyncio.Protocol):
             and transport.get_write_buffer_size() == 0
         ):
             if exchange.idle_hint_s is not None:
-                self.expires_at = self._loop.time() + max(
-                    exchange.idle_hint_s - 1.0, 0.0
-                )
+                self.expires_at = self._loop.time() + max(exchange.idle_hint_s - 1.0, 0.0)
             else:
                 self.expires_at = 0.0
             self._keeper.release(self)
@@ -186,27 +160,17 @@ class Connection(asyncio.Protocol):
         self.closed = True
         if self._transport is not None:
             self._transport.abort()
-        self._let_go(
-            TransportError("closed", "the connection was closed on our side", sent=True)
-        )
+        self._let_go(TransportError("closed", "the connection was closed on our side", sent=True))
         self._keeper.forget(self)
 
     def pause(self) -> None:
         """Stop reading: the reader lags."""
-        if (
-            not self.closed
-            and self._transport is not None
-            and not self._transport.is_closing()
-        ):
+        if not self.closed and self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume(self) -> None:
         """Read on."""
-        if (
-            not self.closed
-            and self._transport is not None
-            and not self._transport.is_closing()
-        ):
+        if not self.closed and self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def watch(self) -> None:
@@ -217,11 +181,7 @@ class Connection(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         """Whether a request could be written now."""
-        return (
-            not self.closed
-            and self._transport is not None
-            and not self._transport.is_closing()
-        )
+        return not self.closed and self._transport is not None and not self._transport.is_closing()
 
     def _let_go(self, error: TransportError) -> None:
         if self._timer is not None:
@@ -278,9 +238,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         exchange = self._exchange
-        if (
-            exchange is None
-        ):  # nobody asked: a goodbye message, or a response longer than it said
+        if exchange is None:  # nobody asked: a goodbye message, or a response longer than it said
             self.abort()
             return
         exchange.feed(data)
@@ -301,9 +259,7 @@ class Connection(asyncio.Protocol):
             exchange.eof(exc)
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
-        self._let_go(
-            TransportError("closed", "the connection was closed on our side", sent=True)
-        )
+        self._let_go(TransportError("closed", "the connection was closed on our side", sent=True))
         if not known:
             self._keeper.forget(self)
         self._keeper.gone(self)

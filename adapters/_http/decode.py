@@ -28,9 +28,7 @@ class Zlib:
 
     def __init__(self, coding: str) -> None:
         self._coding = coding
-        self._z: Any = (
-            None if coding == "deflate" else zlib.decompressobj(zlib.MAX_WBITS | 16)
-        )
+        self._z: Any = None if coding == "deflate" else zlib.decompressobj(zlib.MAX_WBITS | 16)
         self._input = b""
         self._started = False
 
@@ -55,9 +53,7 @@ class Zlib:
                 out: bytes = self._z.decompress(self._input, PIECE)
             except zlib.error as exc:
                 raise _corrupt(str(exc)) from None
-            self._input = (
-                self._z.unused_data if self._z.eof else self._z.unconsumed_tail
-            )
+            self._input = self._z.unused_data if self._z.eof else self._z.unconsumed_tail
             if out:
                 return out
         if self._z is not None and not self._z.eof:  # output that the limit kept inside
@@ -124,27 +120,12 @@ def decoder(content_encoding: bytes) -> Decoder | None:
         return Zlib("deflate")
     if codings == ["br"]:
         return Brotli()
-    raise TransportError(
-        "protocol",
-        "a content coding that was not asked for",
-        sent=True,
-        response_started=True,
-    )
+    raise TransportError("protocol", "a content coding that was not asked for", sent=True, response_started=True)
 
 
 def _corrupt(what: str) -> TransportError:
-    return TransportError(
-        "protocol",
-        f"corrupt content coding: {what[:100]}",
-        sent=True,
-        response_started=True,
-    )
+    return TransportError("protocol", f"corrupt content coding: {what[:100]}", sent=True, response_started=True)
 
 
 def _cut() -> TransportError:
-    return TransportError(
-        "premature_eof",
-        "the compressed body ended early",
-        sent=True,
-        response_started=True,
-    )
+    return TransportError("premature_eof", "the compressed body ended early", sent=True, response_started=True)

@@ -28,11 +28,7 @@ def tls_context(verify: bool | str) -> ssl.SSLContext:
     elif isinstance(verify, str):
         context = _trusting(verify)
     else:
-        context = _trusting(
-            os.environ.get("SSL_CERT_FILE")
-            or os.environ.get("SSL_CERT_DIR")
-            or certifi.where()
-        )
+        context = _trusting(os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR") or certifi.where())
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -43,23 +39,17 @@ def _trusting(path: str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=path)
 
 
-async def dial(
-    origin: Origin, verify: bool | str, make: Callable[[], Connection], connect_s: float
-) -> Connection:
+async def dial(origin: Origin, verify: bool | str, make: Callable[[], Connection], connect_s: float) -> Connection:
     """Connect, TLS handshake included, within `connect_s`. Raises TransportError."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(connect_s if connect_s != float("inf") else None):
             context = None
-            if (
-                origin.scheme == "https"
-            ):  # reading the authorities takes tens of milliseconds, once
+            if origin.scheme == "https":  # reading the authorities takes tens of milliseconds, once
                 context = await loop.run_in_executor(None, tls_context, verify)
             name = origin.host if context is not None else None
             if origin.uds is not None:
-                _, protocol = await loop.create_unix_connection(
-                    make, origin.uds, ssl=context, server_hostname=name
-                )
+                _, protocol = await loop.create_unix_connection(make, origin.uds, ssl=context, server_hostname=name)
             else:
                 _, protocol = await loop.create_connection(
                     make, origin.host, origin.port, ssl=context, server_hostname=name

@@ -29,13 +29,7 @@ Kind = Literal[
 ]
 
 TIMEOUTS: frozenset[str] = frozenset(
-    {
-        "connect_timeout",
-        "pool_timeout",
-        "first_byte_timeout",
-        "between_bytes_timeout",
-        "total_timeout",
-    }
+    {"connect_timeout", "pool_timeout", "first_byte_timeout", "between_bytes_timeout", "total_timeout"}
 )
 
 
@@ -46,14 +40,7 @@ class TransportError(Exception):
     byte had arrived. `str()` is one safe line.
     """
 
-    def __init__(
-        self,
-        kind: Kind,
-        message: str,
-        *,
-        sent: bool = False,
-        response_started: bool = False,
-    ) -> None:
+    def __init__(self, kind: Kind, message: str, *, sent: bool = False, response_started: bool = False) -> None:
         super().__init__(message)
         self.kind: Kind = kind
         self.message = message
@@ -67,12 +54,7 @@ class TransportError(Exception):
 
     def again(self) -> "TransportError":
         """A fresh copy, so that a stored failure can be raised more than once without its traceback growing."""
-        return TransportError(
-            self.kind,
-            self.message,
-            sent=self.sent,
-            response_started=self.response_started,
-        )
+        return TransportError(self.kind, self.message, sent=self.sent, response_started=self.response_started)
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}"
@@ -133,9 +115,7 @@ _BY_WORDS: tuple[tuple[str, Kind], ...] = (
     ("receive buffer too long", "too_large"),
 )
 
-_NEVER_SENT: frozenset[str] = frozenset(
-    {"connect", "connect_timeout", "tls", "pool_timeout", "request"}
-)
+_NEVER_SENT: frozenset[str] = frozenset({"connect", "connect_timeout", "tls", "pool_timeout", "request"})
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:
@@ -147,9 +127,7 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def from_foreign(
-    exc: BaseException, phase: Phase, *, sent: bool = True
-) -> TransportError:
+def from_foreign(exc: BaseException, phase: Phase, *, sent: bool = True) -> TransportError:
     """Map whatever a library raised while in `phase`. `sent` is what is known about the request when the name is silent."""
     if isinstance(exc, TransportError):
         return exc
@@ -171,13 +149,7 @@ def from_foreign(
         }
         kind = late[phase]
     if kind is None:
-        kind = (
-            "connect"
-            if phase == "connect"
-            else "reset"
-            if isinstance(exc, OSError)
-            else "protocol"
-        )
+        kind = "connect" if phase == "connect" else "reset" if isinstance(exc, OSError) else "protocol"
     left = sent and kind not in _NEVER_SENT
     return TransportError(kind, _line(exc), sent=left, response_started=phase == "body")
 
@@ -193,23 +165,15 @@ def from_dial(exc: BaseException) -> TransportError:
     return from_foreign(exc, "connect", sent=False)
 
 
-def from_loss(
-    exc: BaseException | None, *, started: bool, sent: bool
-) -> TransportError:
+def from_loss(exc: BaseException | None, *, started: bool, sent: bool) -> TransportError:
     """Map the loss of a connection during an exchange; `exc` is None for an orderly close."""
     if exc is not None and not isinstance(exc, ssl.SSLError):
         return TransportError("reset", _line(exc), sent=sent, response_started=started)
     if exc is not None:
-        return TransportError(
-            "premature_eof", _line(exc), sent=sent, response_started=started
-        )
+        return TransportError("premature_eof", _line(exc), sent=sent, response_started=started)
     if not started:
-        return TransportError(
-            "reset", "the upstream closed the connection without a response", sent=sent
-        )
-    return TransportError(
-        "premature_eof", "the response ended early", sent=sent, response_started=True
-    )
+        return TransportError("reset", "the upstream closed the connection without a response", sent=sent)
+    return TransportError("premature_eof", "the response ended early", sent=sent, response_started=True)
 
 
 def _line(exc: BaseException) -> str:

@@ -16,12 +16,8 @@ import httptools
 from adapters._http.errors import Kind, TransportError, from_loss
 from adapters._http.timeouts import Timeouts, span
 
-HIGH_WATER = (
-    256 * 1024
-)  # bytes buffered for a reader that lags before the socket is no longer read
-MAX_HEAD = (
-    64 * 1024
-)  # bytes of status line and headers, interim responses and trailers included
+HIGH_WATER = 256 * 1024  # bytes buffered for a reader that lags before the socket is no longer read
+MAX_HEAD = 64 * 1024  # bytes of status line and headers, interim responses and trailers included
 MAX_HEADERS = 256  # fields
 DRAIN_S = 1.0  # how long a released exchange may take to end by itself,
 DRAIN_BYTES = 64 * 1024  # and how much body it may still bring
@@ -141,9 +137,7 @@ class Exchange:
             if self.complete:
                 return b""
             if self._draining:
-                raise TransportError(
-                    "closed", "released by the reader", sent=True, response_started=True
-                )
+                raise TransportError("closed", "released by the reader", sent=True, response_started=True)
             if self.error is not None:
                 raise self._failure()
             await self._wait()
@@ -152,9 +146,7 @@ class Exchange:
         self._buffered = 0
         if self._paused:
             self._paused = False
-            self._mark = (
-                self.loop.time()
-            )  # the silence that we asked for is not the upstream's
+            self._mark = self.loop.time()  # the silence that we asked for is not the upstream's
             if self._wire is not None:
                 self._wire.resume()
         return data
@@ -162,14 +154,7 @@ class Exchange:
     def close(self) -> None:
         """Give the connection up at once unless the response is complete. Idempotent, synchronous."""
         if not self.complete and self.error is None:
-            self.fail(
-                TransportError(
-                    "closed",
-                    "closed by the reader",
-                    sent=self.sent,
-                    response_started=self.started,
-                )
-            )
+            self.fail(TransportError("closed", "closed by the reader", sent=self.sent, response_started=self.started))
         self._body.clear()
 
     @property
@@ -217,11 +202,7 @@ class Exchange:
             return self.fail(self._too_large())
         if self._headers_done:
             self._mark = self.loop.time()
-            if (
-                self._buffered > HIGH_WATER
-                and not self._paused
-                and self._wire is not None
-            ):
+            if self._buffered > HIGH_WATER and not self._paused and self._wire is not None:
                 self._paused = True
                 self._wire.pause()
             if self._body or self._reading_head:
@@ -280,23 +261,14 @@ class Exchange:
             kind: Kind = "between_bytes_timeout"
         else:
             quiet, kind = self._mark + self._first_byte_s, "first_byte_timeout"
-        return (
-            (quiet, kind)
-            if quiet < self._deadline
-            else (self._deadline, "total_timeout")
-        )
+        return (quiet, kind) if quiet < self._deadline else (self._deadline, "total_timeout")
 
     def late(self, kind: Kind) -> TransportError:
         """The failure for a clock that ran out."""
         what = {
             "total_timeout": "the exchange took too long",
             "between_bytes_timeout": "the body paused for too long",
-        }.get(
-            kind,
-            "the request could not be written in time"
-            if self._writing
-            else "no response head in time",
-        )
+        }.get(kind, "the request could not be written in time" if self._writing else "no response head in time")
         return TransportError(kind, what, sent=self.sent, response_started=self.started)
 
     def _until_close(self) -> bool:
@@ -340,11 +312,7 @@ class Exchange:
             lower = name.lower()
             if lower == b"content-encoding":
                 value = value.strip().lower()
-                self.content_encoding = (
-                    b"%b, %b" % (self.content_encoding, value)
-                    if self.content_encoding
-                    else value
-                )
+                self.content_encoding = b"%b, %b" % (self.content_encoding, value) if self.content_encoding else value
             elif lower == b"keep-alive":
                 self.idle_hint_s = _idle_hint(value)
 
@@ -398,11 +366,5 @@ def _idle_hint(value: bytes) -> float | None:
 def _said(exc: BaseException) -> str:
     """What the parser says is wrong, without what came over the wire."""
     cause = exc.__context__
-    text = " ".join(
-        str(
-            cause
-            if isinstance(exc, httptools.HttpParserCallbackError) and cause
-            else exc
-        ).split()
-    )
+    text = " ".join(str(cause if isinstance(exc, httptools.HttpParserCallbackError) and cause else exc).split())
     return f"not HTTP/1.1: {text[:120]}"

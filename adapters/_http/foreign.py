@@ -23,62 +23,37 @@ from adapters._http.slots import Slots
 from adapters._http.timeouts import Timeouts, span
 
 
-def build(
-    name: str, origin: Origin, verify: bool | str, keepalive_expiry_s: float
-) -> httpx.AsyncBaseTransport:
+def build(name: str, origin: Origin, verify: bool | str, keepalive_expiry_s: float) -> httpx.AsyncBaseTransport:
     """The transport called `name`: "httpx" or "aiohttp". Their own connection limits are off: `Slots` is the limit."""
-    limits = httpx.Limits(
-        max_connections=None,
-        max_keepalive_connections=None,
-        keepalive_expiry=keepalive_expiry_s,
-    )
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=keepalive_expiry_s)
     context = tls_context(verify)
     if name == "httpx":
-        return httpx.AsyncHTTPTransport(
-            verify=context, limits=limits, uds=origin.uds, trust_env=False
-        )
+        return httpx.AsyncHTTPTransport(verify=context, limits=limits, uds=origin.uds, trust_env=False)
     import aiohttp
     from httpx_aiohttp import AiohttpTransport
 
     def session() -> aiohttp.ClientSession:
         connector: aiohttp.BaseConnector
         if origin.uds is not None:
-            connector = aiohttp.UnixConnector(
-                origin.uds, keepalive_timeout=keepalive_expiry_s, limit=0
-            )
+            connector = aiohttp.UnixConnector(origin.uds, keepalive_timeout=keepalive_expiry_s, limit=0)
         else:
-            connector = aiohttp.TCPConnector(
-                ssl=context, keepalive_timeout=keepalive_expiry_s, limit=0
-            )
+            connector = aiohttp.TCPConnector(ssl=context, keepalive_timeout=keepalive_expiry_s, limit=0)
         # No cookies: one caller's upstream session must not become another's.
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=(
-                "user-agent",
-                "accept",
-                "accept-encoding",
-                "content-type",
-            ),
+            skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
             trust_env=False,
         )
 
-    return AiohttpTransport(
-        verify=context, limits=limits, uds=origin.uds, client=session
-    )
+    return AiohttpTransport(verify=context, limits=limits, uds=origin.uds, client=session)
 
 
 class ForeignTransport:
     """Drives an httpx transport with our clocks, our queue and our exceptions."""
 
     def __init__(
-        self,
-        name: str,
-        origin: Origin,
-        *,
-        verify: bool | str,
-        max_connections: int,
-        keepalive_expiry_s: float,
+        self, name: str, origin: Origin, *, verify: bool | str, max_connections: int, keepalive_expiry_s: float
     ) -> None:
         self._make = functools.partial(build, name, origin, verify, keepalive_expiry_s)
         self._inner: httpx.AsyncBaseTransport | None = None
@@ -137,21 +112,13 @@ class ForeignTransport:
         content = body if isinstance(body, bytes) else _pieces(body)
         try:
             return httpx.Request(
-                method,
-                self._base + target,
-                headers=sent,
-                content=content,
-                extensions={"timeout": clocks},
+                method, self._base + target, headers=sent, content=content, extensions={"timeout": clocks}
             )
         except (httpx.InvalidURL, ValueError, TypeError) as exc:
             raise from_foreign(exc, "connect", sent=False) from exc
 
     async def _head(
-        self,
-        inner: httpx.AsyncBaseTransport,
-        request: httpx.Request,
-        timeouts: Timeouts,
-        deadline: float,
+        self, inner: httpx.AsyncBaseTransport, request: httpx.Request, timeouts: Timeouts, deadline: float
     ) -> httpx.Response:
         loop = asyncio.get_running_loop()
         until = loop.time() + span(timeouts.first_byte_s)
@@ -211,20 +178,10 @@ class ForeignTransport:
 class ForeignExchange:
     """The answer of a foreign transport, read like ours."""
 
-    def __init__(
-        self,
-        owner: ForeignTransport,
-        response: httpx.Response,
-        timeouts: Timeouts,
-        deadline: float,
-    ) -> None:
+    def __init__(self, owner: ForeignTransport, response: httpx.Response, timeouts: Timeouts, deadline: float) -> None:
         self.status = response.status_code
         self.headers: list[tuple[bytes, bytes]] = list(response.headers.raw)
-        self.content_encoding = (
-            ", ".join(response.headers.get_list("content-encoding"))
-            .lower()
-            .encode("latin-1")
-        )
+        self.content_encoding = ", ".join(response.headers.get_list("content-encoding")).lower().encode("latin-1")
         self.complete = False
         self._owner = owner
         self._response = response
@@ -243,23 +200,15 @@ class ForeignExchange:
         if self._error is not None:
             raise self._error.again()
         loop = asyncio.get_running_loop()
-        if (
-            self._next is None
-        ):  # a task of its own: cancelling a library's iterator would destroy it
+        if self._next is None:  # a task of its own: cancelling a library's iterator would destroy it
             self._next = loop.create_task(self._pull())
         until = loop.time() + self._between_s
         when = min(until, self._deadline)
         left = None if when == math.inf else max(0.0, when - loop.time())
         done, _ = await asyncio.wait({self._next}, timeout=left)
         if not done:
-            kind: Kind = (
-                "between_bytes_timeout" if until <= self._deadline else "total_timeout"
-            )
-            raise self._fail(
-                TransportError(
-                    kind, "the body took too long", sent=True, response_started=True
-                )
-            )
+            kind: Kind = "between_bytes_timeout" if until <= self._deadline else "total_timeout"
+            raise self._fail(TransportError(kind, "the body took too long", sent=True, response_started=True))
         task, self._next = self._next, None
         if self._error is not None:  # closed while we waited
             if not task.cancelled():
@@ -290,11 +239,7 @@ class ForeignExchange:
     def close(self) -> None:
         """Give the response up; the library closes its socket in the next turns of the loop."""
         if not self.complete and self._error is None:
-            self._fail(
-                TransportError(
-                    "closed", "closed by the reader", sent=True, response_started=True
-                )
-            )
+            self._fail(TransportError("closed", "closed by the reader", sent=True, response_started=True))
 
     def release(self) -> None:
         """As `Exchange.release`: the end of the body is awaited in the background, for a little while."""

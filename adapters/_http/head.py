@@ -21,16 +21,7 @@ _TARGET_BAD = re.compile(r"[^\x21\x22\x24-\x7e]").search
 
 # Framing and hop-by-hop: ours alone. `content-length` is taken from a caller for streamed bodies only.
 FRAMING = frozenset(
-    {
-        "transfer-encoding",
-        "connection",
-        "keep-alive",
-        "upgrade",
-        "te",
-        "trailer",
-        "proxy-connection",
-        "expect",
-    }
+    {"transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "proxy-connection", "expect"}
 )
 
 
@@ -46,11 +37,7 @@ class Origin(NamedTuple):
     def authority(self) -> str:
         """The value of the Host header: the port only where it is not the scheme's own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return (
-            host
-            if self.port == {"http": 80, "https": 443}[self.scheme]
-            else f"{host}:{self.port}"
-        )
+        return host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
 
 
 def origin_of(url: httpx.URL, uds: str | None = None) -> Origin:
@@ -62,9 +49,7 @@ def origin_of(url: httpx.URL, uds: str | None = None) -> Origin:
     if url.userinfo:
         raise ValueError("a base URL may not carry a user or a password; use a header")
     host = url.raw_host.decode("ascii").strip("[]")
-    return Origin(
-        url.scheme, host, url.port or (443 if url.scheme == "https" else 80), uds
-    )
+    return Origin(url.scheme, host, url.port or (443 if url.scheme == "https" else 80), uds)
 
 
 def refused(message: str) -> TransportError:
@@ -101,9 +86,7 @@ def target(path: str, query: str = "") -> str:
 class HeadWriter:
     """Builds request heads for one upstream; everything that does not change is spelled once."""
 
-    def __init__(
-        self, origin: Origin, prefix: str, headers: Sequence[tuple[str, str]]
-    ) -> None:
+    def __init__(self, origin: Origin, prefix: str, headers: Sequence[tuple[str, str]]) -> None:
         names = {name.lower() for name, _ in headers}
         own = [] if "host" in names else [("host", origin.authority)]
         if "accept-encoding" not in names:
@@ -124,20 +107,11 @@ class HeadWriter:
         """The request target under the upstream's prefix."""
         return target(self._prefix + path, query)
 
-    def head(
-        self,
-        method: str,
-        path: str,
-        query: str,
-        extra: Sequence[tuple[str, str]],
-        framing: bytes,
-    ) -> bytes:
+    def head(self, method: str, path: str, query: str, extra: Sequence[tuple[str, str]], framing: bytes) -> bytes:
         """The whole head, blank line included; `framing` is the content-length or transfer-encoding line or nothing."""
         if not _METHOD_OK(method):
             raise refused(f"method {method[:20]!r}")
-        line = f"{method} {target(self._prefix + path, query)} HTTP/1.1\r\n".encode(
-            "ascii"
-        )
+        line = f"{method} {target(self._prefix + path, query)} HTTP/1.1\r\n".encode("ascii")
         if not extra:
             return b"%b%b%b\r\n" % (line, self._fixed, framing)
         if any(name.lower() in self._names for name, _ in extra):
@@ -145,18 +119,12 @@ class HeadWriter:
         return b"%b%b%b%b\r\n" % (line, self._fixed, lines(extra), framing)
 
 
-def split_length(
-    headers: Sequence[tuple[str, str]],
-) -> tuple[Sequence[tuple[str, str]], int | None]:
+def split_length(headers: Sequence[tuple[str, str]]) -> tuple[Sequence[tuple[str, str]], int | None]:
     """Take a caller's content-length out of the headers. Raises TransportError(request) if it is no length."""
     length: int | None = None
     for name, value in headers:
         if len(name) == 14 and name.lower() == "content-length":
-            if (
-                not value.isascii()
-                or not value.isdigit()
-                or length not in (None, int(value))
-            ):
+            if not value.isascii() or not value.isdigit() or length not in (None, int(value)):
                 raise refused(f"content-length {value[:20]!r}")
             length = int(value)
     if length is None:

@@ -21,13 +21,7 @@ class Pool:
     """Connections to `origin`. All methods run in one event loop, the one that it was made in."""
 
     def __init__(
-        self,
-        origin: Origin,
-        *,
-        verify: bool | str,
-        limit: int,
-        max_idle: int,
-        keepalive_expiry_s: float,
+        self, origin: Origin, *, verify: bool | str, limit: int, max_idle: int, keepalive_expiry_s: float
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._origin = origin
@@ -39,9 +33,7 @@ class Pool:
         self._idle: list[Connection] = []  # the last used is used next
         # A waiter is given a connection, or None: a slot, already counted, to dial in.
         self._waiters: deque[asyncio.Future[Connection | None]] = deque()
-        self._alive: set[Connection] = (
-            set()
-        )  # sockets that asyncio has not reported lost
+        self._alive: set[Connection] = set()  # sockets that asyncio has not reported lost
         self._sweeper: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Future[None] | None = None
         self._closed = False
@@ -72,12 +64,7 @@ class Pool:
         return None
 
     async def acquire(
-        self,
-        timeouts: Timeouts,
-        deadline: float,
-        *,
-        fresh: bool = False,
-        first: bool = False,
+        self, timeouts: Timeouts, deadline: float, *, fresh: bool = False, first: bool = False
     ) -> Connection:
         """A connection to write on; with `fresh`, one that has never been used; `first` goes to the head of the queue.
 
@@ -104,24 +91,16 @@ class Pool:
             granted.abort()  # died on the way, or is not a new one: its slot is free again, and we are next
             first = True
 
-    async def _wait(
-        self, until: float, deadline: float, first: bool
-    ) -> Connection | None:
+    async def _wait(self, until: float, deadline: float, first: bool) -> Connection | None:
         waiter: asyncio.Future[Connection | None] = self._loop.create_future()
         (self._waiters.appendleft if first else self._waiters.append)(waiter)
         when = min(until, deadline)
-        timer = (
-            self._loop.call_at(when, give_up, waiter, until <= deadline)
-            if when != math.inf
-            else None
-        )
+        timer = self._loop.call_at(when, give_up, waiter, until <= deadline) if when != math.inf else None
         try:
             return await waiter
         except BaseException:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._give_back(
-                    waiter.result()
-                )  # granted and cancelled in the same breath
+                self._give_back(waiter.result())  # granted and cancelled in the same breath
             elif waiter in self._waiters:
                 self._waiters.remove(waiter)
             raise
@@ -134,27 +113,16 @@ class Pool:
         left = deadline - self._loop.time()
         connect_s = span(timeouts.connect_s)
         try:
-            connection = await dial(
-                self._origin, self._verify, self._make, max(0.001, min(connect_s, left))
-            )
+            connection = await dial(self._origin, self._verify, self._make, max(0.001, min(connect_s, left)))
         except BaseException as exc:
             self._free()
-            if (
-                isinstance(exc, TransportError)
-                and exc.kind == "connect_timeout"
-                and left < connect_s
-            ):
-                raise TransportError(
-                    "total_timeout", "no time left to connect"
-                ) from exc
+            if isinstance(exc, TransportError) and exc.kind == "connect_timeout" and left < connect_s:
+                raise TransportError("total_timeout", "no time left to connect") from exc
             raise
         if self._closed or not connection.usable:
             connection.abort()  # it has no slot of its own yet
             self._free()
-            raise TransportError(
-                "closed" if self._closed else "connect",
-                "the connection was closed at once",
-            )
+            raise TransportError("closed" if self._closed else "connect", "the connection was closed at once")
         connection.slot = True
         return connection
 
@@ -222,9 +190,7 @@ class Pool:
     def _sweep(self) -> None:
         self._sweeper = None
         now = self._loop.time()
-        for connection in [
-            c for c in self._idle if c.expires_at <= now + 0.001 or not c.usable
-        ]:
+        for connection in [c for c in self._idle if c.expires_at <= now + 0.001 or not c.usable]:
             connection.abort()
         if self._idle:
             first = min(c.expires_at for c in self._idle)

@@ -37,11 +37,7 @@ class Slots:
         self._waiters.append(waiter)
         until = self._loop.time() + wait_s
         when = min(until, deadline)
-        timer = (
-            self._loop.call_at(when, give_up, waiter, until <= deadline)
-            if when != math.inf
-            else None
-        )
+        timer = self._loop.call_at(when, give_up, waiter, until <= deadline) if when != math.inf else None
         try:
             await waiter
         except BaseException:
@@ -77,12 +73,6 @@ def give_up(waiter: "asyncio.Future[Any]", pool_clock: bool) -> None:
     if waiter.done():
         return
     if pool_clock:
-        waiter.set_exception(
-            TransportError("pool_timeout", "every connection to the upstream is busy")
-        )
+        waiter.set_exception(TransportError("pool_timeout", "every connection to the upstream is busy"))
     else:
-        waiter.set_exception(
-            TransportError(
-                "total_timeout", "no time left while waiting for a connection"
-            )
-        )
+        waiter.set_exception(TransportError("total_timeout", "no time left while waiting for a connection"))

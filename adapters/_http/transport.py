@@ -88,20 +88,14 @@ class NativeTransport(httpx.AsyncBaseTransport):
         deadline = began + span(timeouts.total_s)
         # A body that can be read once never rides on a connection that might be stale.
         once = not isinstance(body, bytes)
-        connection = (None if once else pool.take()) or await pool.acquire(
-            timeouts, deadline, fresh=once
-        )
+        connection = (None if once else pool.take()) or await pool.acquire(timeouts, deadline, fresh=once)
         try:
-            return await self._run(
-                loop, connection, method, head, body, length, timeouts, deadline
-            )
+            return await self._run(loop, connection, method, head, body, length, timeouts, deadline)
         except _Stale as stale:
             if method not in IDEMPOTENT and loop.time() - stale.began > STALE_WINDOW_S:
                 raise stale.error from None
         connection = await pool.acquire(timeouts, deadline, fresh=True, first=True)
-        return await self._run(
-            loop, connection, method, head, body, length, timeouts, deadline
-        )
+        return await self._run(loop, connection, method, head, body, length, timeouts, deadline)
 
     async def _run(
         self,
@@ -115,14 +109,7 @@ class NativeTransport(httpx.AsyncBaseTransport):
         deadline: float,
     ) -> Exchange:
         reused = connection.served > 0
-        exchange = Exchange(
-            loop,
-            connection,
-            timeouts,
-            deadline,
-            head_only=method == "HEAD",
-            reused=reused,
-        )
+        exchange = Exchange(loop, connection, timeouts, deadline, head_only=method == "HEAD", reused=reused)
         began = loop.time()
         connection.begin(exchange, head, body, length)
         try:
@@ -152,9 +139,7 @@ class NativeTransport(httpx.AsyncBaseTransport):
         )
 
     async def _exchange_for(self, request: httpx.Request) -> Exchange:
-        headers = [
-            (k.decode("latin-1"), v.decode("latin-1")) for k, v in request.headers.raw
-        ]
+        headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in request.headers.raw]
         headers, length = split_length(headers)  # type: ignore[assignment]
         ours = {"transfer-encoding", "connection"}  # httpx writes them, and so do we
         headers = [h for h in headers if h[0].lower() not in ours]
@@ -166,9 +151,7 @@ class NativeTransport(httpx.AsyncBaseTransport):
         origin = origin_of(request.url, self._uds)
         path, _, query = request.url.raw_path.decode("ascii").partition("?")
         writer = HeadWriter(origin, "", headers)
-        head = writer.head(
-            request.method, path, query, (), framing(request.method, body, length)
-        )
+        head = writer.head(request.method, path, query, (), framing(request.method, body, length))
         clocks = request.extensions.get("timeout", {})
         timeouts = Timeouts(
             connect_s=clocks.get("connect") or math.inf,
@@ -187,16 +170,10 @@ class NativeTransport(httpx.AsyncBaseTransport):
             await asyncio.gather(*(pool.aclose() for pool in pools.values()))
 
 
-def framing(
-    method: str, body: bytes | AsyncIterable[bytes], length: int | None
-) -> bytes:
+def framing(method: str, body: bytes | AsyncIterable[bytes], length: int | None) -> bytes:
     """The header line that frames the body."""
     if not isinstance(body, bytes):
-        return (
-            b"transfer-encoding: chunked\r\n"
-            if length is None
-            else b"content-length: %d\r\n" % length
-        )
+        return b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
     if body or method not in ("GET", "HEAD", "DELETE", "OPTIONS", "TRACE"):
         return b"content-length: %d\r\n" % len(body)
     return b""
