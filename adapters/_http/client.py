@@ -17,7 +17,7 @@ from adapters._http.errors import TransportError
 from adapters._http.foreign import ForeignTransport
 from adapters._http.head import HeadWriter, lines, origin_of, refused, split_length
 from adapters._http.timeouts import Timeouts
-from adapters._http.transport import NativeTransport, framing
+from adapters._http.transport import NativeTransport, Request, framing
 
 DRAIN_S = 1.0  # how long a body that is over in meaning may take to be over on the wire
 _DRAINING: set[asyncio.Task[None]] = set()  # tasks need somebody to hold them
@@ -167,9 +167,9 @@ class HttpResponse:
 class HttpClient:
     """HTTP to one upstream. May be made outside an event loop; serves the loop of its first `send`.
 
-    `base_url` may carry a path, which goes before every `path`. `headers` go with every request, `verify` is True, False
-    or the path of a CA file, `uds` the path of a unix socket to connect to instead. Raises ValueError for a bad base URL,
-    TransportError(request) for bad headers.
+    `base_url` may carry a path, which goes before every `path`. `headers` go with every request, `verify` is True,
+    False or the path of a CA file, `uds` the path of a unix socket to connect to instead. Raises ValueError for a bad
+    base URL, TransportError(request) for bad headers.
     """
 
     def __init__(
@@ -179,7 +179,6 @@ class HttpClient:
         headers: Sequence[tuple[str, str]] = (),
         timeouts: Timeouts | None = None,
         max_connections: int = 512,
-        keepalive_expiry_s: float = 30.0,
         transport: TransportName = "native",
         verify: bool | str = True,
         uds: str | None = None,
@@ -197,7 +196,7 @@ class HttpClient:
         self._foreign: ForeignTransport | None = None
         if transport == "native":
             self._native = NativeTransport(
-                verify=verify, uds=uds, max_connections=max_connections, keepalive_expiry_s=keepalive_expiry_s
+                verify=verify, uds=uds, max_connections=max_connections, keepalive_expiry_s=self._timeouts.idle_s
             )
         elif transport in ("aiohttp", "httpx"):
             self._foreign = ForeignTransport(
@@ -205,7 +204,7 @@ class HttpClient:
                 self._origin,
                 verify=verify,
                 max_connections=max_connections,
-                keepalive_expiry_s=keepalive_expiry_s,
+                keepalive_expiry_s=self._timeouts.idle_s,
             )
         else:
             raise ValueError(f"transport {transport!r} is none of native, aiohttp, httpx")
@@ -222,9 +221,9 @@ class HttpClient:
     ) -> HttpResponse:
         """Send one request; returns when the response head has come, whatever its status (redirects are not followed).
 
-        `path` and `query` are percent-encoded. A header here replaces the client's default of the same name. An iterated
-        `content` is sent chunked, or as it is if `headers` give its content-length, and is never sent twice. Cancelling
-        closes the socket. Raises TransportError, or what the iterator raised.
+        `path` and `query` are percent-encoded. A header here replaces the client's default of the same name. An
+        iterated `content` is sent chunked, or as it is if `headers` give its content-length, and is never sent twice.
+        Cancelling closes the socket. Raises TransportError, or what the iterator raised.
         """
         clocks = timeouts or self._timeouts
         headers, length = split_length(headers)
@@ -236,7 +235,7 @@ class HttpClient:
         source: Source
         if native is not None:
             head = self._writer.head(method, path, query, headers, framing(method, content, length))
-            source = await native.exchange(self._origin, method, head, content, length, clocks)
+            source = await native.exchange(self._origin, Request(method, head, content, length), clocks)
         else:
             assert self._foreign is not None
             target = self._writer.path(path, query)

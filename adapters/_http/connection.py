@@ -1,9 +1,9 @@
 """One socket to an upstream and the exchange that is on it.
 
-Owns the asyncio transport: writing a request (in one piece, or streamed with back-pressure), feeding what comes to the
-exchange, the one timer that watches its clocks, and closing at once. Refuses to parse, and to choose when it is reused:
-its `Keeper` (the pool) does. Invariants: at most one exchange at a time; it goes back to the keeper only with the request
-wholly written, the response wholly read and not one byte more; it leaves the keeper exactly once.
+Owns the asyncio transport: writing a request (in one piece, or streamed with back-pressure), feeding what comes to
+the exchange, the one timer that watches its clocks, and closing at once. Refuses to parse, and to choose when it is
+reused: its `Keeper` (the pool) does. Invariants: at most one exchange at a time; it goes back to the keeper only with
+the request wholly written, the response wholly read and not one byte more; it leaves the keeper exactly once.
 """
 
 import asyncio

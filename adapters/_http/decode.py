@@ -1,14 +1,14 @@
 """Content codings of responses, decoded as they stream.
 
-Owns gzip, deflate and br; refuses to know HTTP framing. Invariants: a piece handed out holds at most `PIECE` bytes, however
-small the input that it came from; a coding that ends before its end is an error, never an end; what is decodable from the
-bytes that are there is handed out without waiting for more.
+Owns gzip, deflate and br; refuses to know HTTP framing. Invariants: a piece handed out holds at most `PIECE` bytes,
+however small the input that it came from; a coding that ends before its end is an error, never an end; what is
+decodable from the bytes that are there is handed out without waiting for more.
 """
 
 import zlib
 from typing import Any, Protocol
 
-import brotli  # type: ignore[import-untyped]
+import brotli
 
 from adapters._http.errors import TransportError
 

@@ -1,10 +1,10 @@
 """One request's answer, as it comes off the wire.
 
-Owns the parsing of one response (httptools calls it back), the buffer between the socket and the reader, the clocks of
-the exchange and its one failure. Refuses to know sockets and pools: it asks its `Wire` to pause, resume or abort.
+Owns the parsing of one response (httptools calls it back), the buffer between the socket and the reader, the clocks
+of the exchange and its one failure. Refuses to know sockets and pools: it asks its `Wire` to pause, resume or abort.
 Invariants: bytes are handed over as soon as one read has brought them, all of them at once; the buffer holds at most
-`HIGH_WATER` bytes and one read more; a body that was not framed to its end is an error, never an end; buffered bytes come
-before the error that followed them.
+`HIGH_WATER` bytes and one read more; a body that was not framed to its end is an error, never an end; buffered bytes
+come before the error that followed them.
 """
 
 import asyncio
@@ -65,7 +65,6 @@ class Exchange:
         "keep_alive",
         "loop",
         "reason",
-        "reused",
         "sent",
         "started",
         "status",
@@ -82,7 +81,6 @@ class Exchange:
         deadline: float,
         *,
         head_only: bool = False,
-        reused: bool = False,
     ) -> None:
         self.loop = loop
         self.status = 0
@@ -97,7 +95,6 @@ class Exchange:
         self.sent = False
         self.started = False
         self.surplus = False
-        self.reused = reused
         self._wire: Wire | None = wire
         self._deadline = deadline
         self._first_byte_s = span(timeouts.first_byte_s)
@@ -145,11 +142,30 @@ class Exchange:
         body.clear()
         self._buffered = 0
         if self._paused:
-            self._paused = False
-            self._mark = self.loop.time()  # the silence that we asked for is not the upstream's
-            if self._wire is not None:
-                self._wire.resume()
+            self._read_on()
         return data
+
+    def _read_on(self) -> None:
+        self._paused = False
+        self._mark = self.loop.time()  # the silence that we asked for is not the upstream's
+        if self._wire is not None:
+            self._wire.resume()
+
+    def release(self) -> None:
+        """Nobody wants the rest, but it should be short: keep the connection if the body ends within `DRAIN_S` and
+        `DRAIN_BYTES`, close it otherwise. Synchronous; nothing can be read afterwards."""
+        self._body.clear()
+        self._buffered = 0
+        if self.complete or self.error is not None or self._draining:
+            return
+        if not self._headers_done or self._wire is None:
+            self.close()
+            return
+        self._draining = True
+        self._deadline = min(self._deadline, self.loop.time() + DRAIN_S)
+        if self._paused:
+            self._read_on()
+        self._wire.watch()
 
     def close(self) -> None:
         """Give the connection up at once unless the response is complete. Idempotent, synchronous."""
@@ -202,6 +218,11 @@ class Exchange:
             return self.fail(self._too_large())
         if self._headers_done:
             self._mark = self.loop.time()
+            if self._draining:
+                self._body.clear()
+                if self._buffered > DRAIN_BYTES:
+                    self.close()
+                return None
             if self._buffered > HIGH_WATER and not self._paused and self._wire is not None:
                 self._paused = True
                 self._wire.pause()

@@ -1,9 +1,9 @@
 """The other transports behind the same client: httpx's own and httpx-aiohttp's.
 
-Owns how they are built, and what they lack beside ours: a first-come queue for connections, the clocks, closing without
-being awaited. Refuses to know anything about requests but their httpx form. Invariants: both pass the fault suite of ours;
-a call holds its slot until its response is complete or closed. Their first-byte clock runs from the start of the attempt,
-for they do not say when a request has been written.
+Owns how they are built, and what they lack beside ours: a first-come queue for connections, the clocks, closing
+without being awaited. Refuses to know anything about requests but their httpx form. Invariants: both pass the fault
+suite of ours; a call holds its slot until its response is complete or closed. Their first-byte clock runs from the
+start of the attempt, for they do not say when a request has been written.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """The request head as bytes.
 
-Owns the origin of an upstream, the spelling of request lines and header lines, and what may not be said in them; refuses
-to know sockets. Invariant: no byte of a caller's header, path or query can end a line: CR, LF, NUL and other controls are
-refused, and so are the headers that frame a message, which only this room writes.
+Owns the origin of an upstream, the spelling of request lines and header lines, and what may not be said in them;
+refuses to know sockets. Invariant: no byte of a caller's header, path or query can end a line: CR, LF, NUL and other
+controls are refused, and so are the headers that frame a message, which only this room writes.
 """
 
 import re

@@ -1,8 +1,8 @@
 """The connections to one origin.
 
-Owns how many there are, who gets one next (first come, first served), and how long an idle one is kept. Refuses to know
-HTTP. Invariants: never more than `limit` connections, dialling ones included; a slot is given back exactly once; a caller
-who stops waiting leaves nothing behind, not even a slot that had just been granted.
+Owns how many there are, who gets one next (first come, first served), and how long an idle one is kept. Refuses to
+know HTTP. Invariants: never more than `limit` connections, dialling ones included; a slot is given back exactly once;
+a caller who stops waiting leaves nothing behind, not even a slot that had just been granted.
 """
 
 import asyncio

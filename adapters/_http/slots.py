@@ -1,7 +1,7 @@
 """A fair limit on how many do something at once.
 
-Owns a number of slots and the queue for them; refuses to know what they are for. Invariants: first come, first served; a
-waiter who gives up or is cancelled leaves nothing behind, not even a slot granted in the same turn of the loop.
+Owns a number of slots and the queue for them; refuses to know what they are for. Invariants: first come, first served;
+a waiter who gives up or is cancelled leaves nothing behind, not even a slot granted in the same turn of the loop.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class Slots:
         return len(self._waiters)
 
     async def acquire(self, wait_s: float, deadline: float) -> None:
-        """Take a slot. Raises TransportError: pool_timeout after `wait_s`, total_timeout at `deadline` (loop time), closed."""
+        """Take a slot. Raises TransportError: pool_timeout (`wait_s`), total_timeout (`deadline`, loop time), closed."""
         if self._closed:
             raise TransportError("closed", "the client is closed")
         if self._free > 0 and not self._waiters:

@@ -1,16 +1,17 @@
 """Our own HTTP/1.1 transport, on httptools and asyncio.
 
 Owns the pools of all origins, the order of things in one exchange, and the one silent retry on a stale connection.
-Refuses to know base URLs, default headers and content codings. It is an `httpx.AsyncBaseTransport`; `HttpClient` uses the
-inner call `exchange` directly, because building httpx's objects costs more than the exchange. Invariants: a request is
-retried once at most, only if a *reused* connection gave up before any response byte, and never if its body cannot be
-replayed; leaving `exchange` by an exception leaves no socket bound.
+Refuses to know base URLs, default headers and content codings. It is an `httpx.AsyncBaseTransport`; `HttpClient` uses
+the inner call `exchange` directly, because building httpx's objects costs more than the exchange. Invariants: a
+request is retried once at most, only if a *reused* connection gave up before any response byte, and never if its body
+cannot be replayed; leaving `exchange` by an exception leaves no socket bound.
 """
 
 import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterable, AsyncIterator
+from typing import NamedTuple
 
 import httpx
 
@@ -25,6 +26,15 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 # A server that closes an idle connection while we write on it does so within a round trip. A connection that dies later
 # than this may well have been working on the request, which only an idempotent one survives.
 STALE_WINDOW_S = 1.0
+
+
+class Request(NamedTuple):
+    """One request: `head` is complete; a body that is not bytes is sent chunked unless `length` is given."""
+
+    method: str
+    head: bytes
+    body: bytes | AsyncIterable[bytes]
+    length: int | None
 
 
 class NativeTransport(httpx.AsyncBaseTransport):
@@ -68,50 +78,37 @@ class NativeTransport(httpx.AsyncBaseTransport):
             )
         return pool
 
-    async def exchange(
-        self,
-        origin: Origin,
-        method: str,
-        head: bytes,
-        body: bytes | AsyncIterable[bytes],
-        length: int | None,
-        timeouts: Timeouts,
-    ) -> Exchange:
+    async def exchange(self, origin: Origin, request: Request, timeouts: Timeouts) -> Exchange:
         """Write one request and wait for the head of its response.
 
-        `head` is complete; a body that is not bytes is sent chunked unless `length` is given. Raises TransportError, or
-        what the body's iterator raised. Cancelling it closes the socket.
+        Raises TransportError, or what the body's iterator raised. Cancelling it closes the socket.
         """
         pool = self.pool(origin)
         loop = asyncio.get_running_loop()
-        began = loop.time()
-        deadline = began + span(timeouts.total_s)
+        deadline = loop.time() + span(timeouts.total_s)
         # A body that can be read once never rides on a connection that might be stale.
-        once = not isinstance(body, bytes)
+        once = not isinstance(request.body, bytes)
         connection = (None if once else pool.take()) or await pool.acquire(timeouts, deadline, fresh=once)
         try:
-            return await self._run(loop, connection, method, head, body, length, timeouts, deadline)
+            return await self._run(loop, connection, request, timeouts, deadline)
         except _Stale as stale:
-            if method not in IDEMPOTENT and loop.time() - stale.began > STALE_WINDOW_S:
+            if request.method not in IDEMPOTENT and loop.time() - stale.began > STALE_WINDOW_S:
                 raise stale.error from None
         connection = await pool.acquire(timeouts, deadline, fresh=True, first=True)
-        return await self._run(loop, connection, method, head, body, length, timeouts, deadline)
+        return await self._run(loop, connection, request, timeouts, deadline)
 
     async def _run(
         self,
         loop: asyncio.AbstractEventLoop,
         connection: Connection,
-        method: str,
-        head: bytes,
-        body: bytes | AsyncIterable[bytes],
-        length: int | None,
+        request: Request,
         timeouts: Timeouts,
         deadline: float,
     ) -> Exchange:
         reused = connection.served > 0
-        exchange = Exchange(loop, connection, timeouts, deadline, head_only=method == "HEAD", reused=reused)
+        exchange = Exchange(loop, connection, timeouts, deadline, head_only=request.method == "HEAD")
         began = loop.time()
-        connection.begin(exchange, head, body, length)
+        connection.begin(exchange, request.head, request.body, request.length)
         try:
             await exchange.head()
         except TransportError as error:
@@ -160,7 +157,7 @@ class NativeTransport(httpx.AsyncBaseTransport):
             total_s=math.inf,
             pool_s=clocks.get("pool") or math.inf,
         )
-        return await self.exchange(origin, request.method, head, body, length, timeouts)
+        return await self.exchange(origin, Request(request.method, head, body, length), timeouts)
 
     async def aclose(self) -> None:
         """Close every socket at once and wait until they are gone. Idempotent."""
