@@ -172,13 +172,14 @@ class HttpClient:
     base URL, TransportError(request) for bad headers.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the settings of an upstream, by name
         self,
         base_url: str,
         *,
         headers: Sequence[tuple[str, str]] = (),
         timeouts: Timeouts | None = None,
         max_connections: int = 512,
+        keepalive_expiry_s: float = 30.0,
         transport: TransportName = "native",
         verify: bool | str = True,
         uds: str | None = None,
@@ -196,7 +197,7 @@ class HttpClient:
         self._foreign: ForeignTransport | None = None
         if transport == "native":
             self._native = NativeTransport(
-                verify=verify, uds=uds, max_connections=max_connections, keepalive_expiry_s=self._timeouts.idle_s
+                verify=verify, uds=uds, max_connections=max_connections, keepalive_expiry_s=keepalive_expiry_s
             )
         elif transport in ("aiohttp", "httpx"):
             self._foreign = ForeignTransport(
@@ -204,7 +205,7 @@ class HttpClient:
                 self._origin,
                 verify=verify,
                 max_connections=max_connections,
-                keepalive_expiry_s=self._timeouts.idle_s,
+                keepalive_expiry_s=keepalive_expiry_s,
             )
         else:
             raise ValueError(f"transport {transport!r} is none of native, aiohttp, httpx")

@@ -20,8 +20,7 @@ from adapters._http.head import Origin
 @functools.cache
 def tls_context(verify: bool | str) -> ssl.SSLContext:
     """The client context for `verify`: True (certifi's authorities, or SSL_CERT_FILE / SSL_CERT_DIR where set), a
-    path of
-    a CA file or folder to trust instead, or False (no check at all). Raises OSError when the file cannot be read."""
+    path of a CA file or folder to trust instead, or False (no check at all). Raises OSError when it cannot be read."""
     if verify is False:
         context = ssl.create_default_context()
         context.check_hostname = False

@@ -2,8 +2,8 @@
 
 Owns `TransportError` and the one table that turns the exceptions of sockets, TLS, httptools, httpx and aiohttp into it.
 Refuses to know statuses, retries across upstreams and what a caller is told: adapters translate it into the project's
-tree. Invariants: `sent` is False only when certainly no byte of the request left this machine's process; a message never
-carries a header value or a body.
+tree. Invariants: `sent` is False only when certainly no byte of the request left this machine's process; a message
+never carries a header value or a body.
 """
 
 import ssl
@@ -128,7 +128,7 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
 
 
 def from_foreign(exc: BaseException, phase: Phase, *, sent: bool = True) -> TransportError:
-    """Map whatever a library raised while in `phase`. `sent` is what is known of the request where the name is silent."""
+    """Map whatever a library raised while in `phase`. `sent` is what is known where the name is silent."""
     if isinstance(exc, TransportError):
         return exc
     chain = list(_causes(exc))

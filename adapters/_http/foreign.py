@@ -210,10 +210,11 @@ class ForeignExchange:
             kind: Kind = "between_bytes_timeout" if until <= self._deadline else "total_timeout"
             raise self._fail(TransportError(kind, "the body took too long", sent=True, response_started=True))
         task, self._next = self._next, None
-        if self._error is not None:  # closed while we waited
+        closed = self._closed_meanwhile()
+        if closed is not None:
             if not task.cancelled():
                 task.exception()
-            raise self._error.again()
+            raise closed
         try:
             data = task.result()
         except Exception as exc:
@@ -222,6 +223,9 @@ class ForeignExchange:
             self.complete = True
             self._release()
         return data
+
+    def _closed_meanwhile(self) -> TransportError | None:
+        return None if self._error is None else self._error.again()
 
     async def _pull(self) -> bytes:
         if self._pieces is None:

@@ -27,7 +27,7 @@ class Slots:
         return len(self._waiters)
 
     async def acquire(self, wait_s: float, deadline: float) -> None:
-        """Take a slot. Raises TransportError: pool_timeout (`wait_s`), total_timeout (`deadline`, loop time), closed."""
+        """Take a slot. Raises TransportError: pool_timeout (`wait_s`), total_timeout (`deadline`), closed."""
         if self._closed:
             raise TransportError("closed", "the client is closed")
         if self._free > 0 and not self._waiters:

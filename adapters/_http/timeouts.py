@@ -1,4 +1,4 @@
-"""The clocks of an exchange and of the pool, in seconds.
+"""The five clocks of an exchange, in seconds.
 
 Owns their names and defaults; refuses to know who watches them. A value of 0 or `inf` means "never".
 """
@@ -12,9 +12,7 @@ class Timeouts(msgspec.Struct, frozen=True):
     """`connect_s` covers TCP and TLS; `first_byte_s` runs from the request being written to the response head;
 
     `between_bytes_s` is the longest silence inside a body while we are reading it; `total_s` runs from the call of
-    `send` to the end of the body, waiting for the pool included; `pool_s` is the wait for a free connection; `idle_s`
-    is how long an unused connection is kept (it belongs to the client: given with a single request it changes
-    nothing).
+    `send` to the end of the body, waiting for the pool included; `pool_s` is the wait for a free connection.
     """
 
     connect_s: float = 5.0
@@ -22,7 +20,6 @@ class Timeouts(msgspec.Struct, frozen=True):
     between_bytes_s: float = 60.0
     total_s: float = 600.0
     pool_s: float = 5.0
-    idle_s: float = 30.0
 
 
 def span(seconds: float) -> float:
