@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import functools
 import math
+import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Sequence
-from typing import Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -19,14 +21,19 @@ from adapters._http.dial import tls_context
 from adapters._http.errors import Kind, TransportError, from_foreign
 from adapters._http.exchange import DRAIN_BYTES, DRAIN_S
 from adapters._http.head import Origin
+from adapters._http.retry import stale
 from adapters._http.slots import Slots
 from adapters._http.timeouts import Timeouts, span
+
+if TYPE_CHECKING:
+    import aiohttp
 
 
 def build(name: str, origin: Origin, verify: bool | str, keepalive_expiry_s: float) -> httpx.AsyncBaseTransport:
     """The transport called `name`: "httpx" or "aiohttp". Their own connection limits are off: `Slots` is the limit."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=keepalive_expiry_s)
-    context = tls_context(verify)
+    # Reading the authorities takes tens of milliseconds; without TLS an empty context spares them.
+    context = tls_context(verify) if origin.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if name == "httpx":
         return httpx.AsyncHTTPTransport(verify=context, limits=limits, uds=origin.uds, trust_env=False)
     import aiohttp
@@ -42,11 +49,38 @@ def build(name: str, origin: Origin, verify: bool | str, keepalive_expiry_s: flo
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[_watch_reuse(aiohttp.TraceConfig())],
             skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
             trust_env=False,
         )
 
     return AiohttpTransport(verify=context, limits=limits, uds=origin.uds, client=session)
+
+
+class Ride:
+    """What an attempt learned about the connection that it was on."""
+
+    def __init__(self, name: str) -> None:
+        self.reused = name == "httpx"  # httpx tells only of new connections, aiohttp of both
+
+    async def trace(self, event: str, info: object) -> None:
+        """httpcore calls this with everything it does."""
+        if event.endswith((".connect_tcp.started", ".connect_unix_socket.started")):
+            self.reused = False
+
+
+_RIDE: ContextVar[Ride | None] = ContextVar("_RIDE", default=None)
+
+
+def _watch_reuse(config: "aiohttp.TraceConfig") -> "aiohttp.TraceConfig":
+    async def note(reused: bool, *_: object) -> None:
+        ride = _RIDE.get()
+        if ride is not None:
+            ride.reused = reused
+
+    config.on_connection_reuseconn.append(functools.partial(note, True))
+    config.on_connection_create_start.append(functools.partial(note, False))
+    return config
 
 
 class ForeignTransport:
@@ -55,6 +89,7 @@ class ForeignTransport:
     def __init__(
         self, name: str, origin: Origin, *, verify: bool | str, max_connections: int, keepalive_expiry_s: float
     ) -> None:
+        self._name = name
         self._make = functools.partial(build, name, origin, verify, keepalive_expiry_s)
         self._inner: httpx.AsyncBaseTransport | None = None
         self._base = f"{origin.scheme}://{origin.authority}"
@@ -84,7 +119,7 @@ class ForeignTransport:
         await self._slots.acquire(span(timeouts.pool_s), deadline)
         try:
             request = self._request(method, target, headers, body, length, timeouts)
-            response = await self._head(self._inner, request, timeouts, deadline)
+            response = await self._ride(self._inner, request, isinstance(body, bytes), timeouts, deadline)
         except BaseException:
             self._slots.release()
             raise
@@ -116,6 +151,27 @@ class ForeignTransport:
             )
         except (httpx.InvalidURL, ValueError, TypeError) as exc:
             raise from_foreign(exc, "connect", sent=False) from exc
+
+    async def _ride(
+        self,
+        inner: httpx.AsyncBaseTransport,
+        request: httpx.Request,
+        again: bool,
+        timeouts: Timeouts,
+        deadline: float,
+    ) -> httpx.Response:
+        """One attempt, and a second under the same rule as ours (`retry.stale`)."""
+        ride = Ride(self._name)
+        request.extensions["trace"] = ride.trace
+        _RIDE.set(ride)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            return await self._head(inner, request, timeouts, deadline)
+        except TransportError as error:
+            if not (again and ride.reused and stale(request.method, error, loop.time() - began)):
+                raise
+        return await self._head(inner, request, timeouts, deadline)
 
     async def _head(
         self, inner: httpx.AsyncBaseTransport, request: httpx.Request, timeouts: Timeouts, deadline: float

@@ -20,12 +20,8 @@ from adapters._http.errors import TransportError, to_httpx
 from adapters._http.exchange import Exchange
 from adapters._http.head import HeadWriter, Origin, origin_of, split_length
 from adapters._http.pool import Pool
+from adapters._http.retry import stale
 from adapters._http.timeouts import Timeouts, span
-
-IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
-# A server that closes an idle connection while we write on it does so within a round trip. A connection that dies later
-# than this may well have been working on the request, which only an idempotent one survives.
-STALE_WINDOW_S = 1.0
 
 
 class Request(NamedTuple):
@@ -89,11 +85,12 @@ class NativeTransport(httpx.AsyncBaseTransport):
         # A body that can be read once never rides on a connection that might be stale.
         once = not isinstance(request.body, bytes)
         connection = (None if once else pool.take()) or await pool.acquire(timeouts, deadline, fresh=once)
+        reused, began = connection.served > 0, loop.time()
         try:
             return await self._run(loop, connection, request, timeouts, deadline)
-        except _Stale as stale:
-            if request.method not in IDEMPOTENT and loop.time() - stale.began > STALE_WINDOW_S:
-                raise stale.error from None
+        except TransportError as error:
+            if not (reused and stale(request.method, error, loop.time() - began)):
+                raise
         connection = await pool.acquire(timeouts, deadline, fresh=True, first=True)
         return await self._run(loop, connection, request, timeouts, deadline)
 
@@ -105,16 +102,10 @@ class NativeTransport(httpx.AsyncBaseTransport):
         timeouts: Timeouts,
         deadline: float,
     ) -> Exchange:
-        reused = connection.served > 0
         exchange = Exchange(loop, connection, timeouts, deadline, head_only=request.method == "HEAD")
-        began = loop.time()
         connection.begin(exchange, request.head, request.body, request.length)
         try:
             await exchange.head()
-        except TransportError as error:
-            if reused and error.kind == "reset" and not error.response_started:
-                raise _Stale(error, began) from error
-            raise
         except BaseException:
             exchange.close()
             raise
@@ -174,15 +165,6 @@ def framing(method: str, body: bytes | AsyncIterable[bytes], length: int | None)
     if body or method not in ("GET", "HEAD", "DELETE", "OPTIONS", "TRACE"):
         return b"content-length: %d\r\n" % len(body)
     return b""
-
-
-class _Stale(Exception):
-    """A reused connection gave up before any response byte."""
-
-    def __init__(self, error: TransportError, began: float) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.began = began
 
 
 class _Stream(httpx.AsyncByteStream):
