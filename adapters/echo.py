@@ -22,7 +22,9 @@ class Echo:
     def __init__(self, name: str, options: EchoOptions) -> None:
         self.name = name
         self.options = options
-        self.caps = Caps(operations=frozenset({Operation.CHAT}), forwards=frozenset({"max_tokens", "max_completion_tokens"}))
+        self.caps = Caps(
+            operations=frozenset({Operation.CHAT}), forwards=frozenset({"max_tokens", "max_completion_tokens"})
+        )
 
     async def open(self, call: Call, target: Target) -> Reply:
         request: ChatRequest = call.request

@@ -4,8 +4,8 @@
 cancels the work there (first-byte timeouts: the configuration's `retry_on = ["timeout"]` means those too).
 """
 
-from email.utils import parsedate_to_datetime
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from adapters._http import HttpResponse, TransportError
 from proxy.errors import Fault, UpstreamError
@@ -24,6 +24,7 @@ _KINDS: dict[str, tuple[Fault, str]] = {
     "protocol": (Fault.MALFORMED, "sent what is not HTTP"),
     "too_large": (Fault.MALFORMED, "sent an answer that is too large"),
     "closed": (Fault.CUT, "was closed"),
+    "request": (Fault.REFUSED, "cannot be sent this request: it does not fit into HTTP"),
 }
 
 
@@ -41,9 +42,9 @@ def transport_fault(error: TransportError, upstream: str) -> UpstreamError:
 
 def retry_after_s(response: HttpResponse, *, now: datetime | None = None) -> float | None:
     """`retry-after-ms`, or `retry-after` in seconds or as a date → seconds; None if it says nothing useful."""
-    if (ms := _number(response.header("retry-after-ms"))) is not None:
+    if (ms := _number(response.headers.get("retry-after-ms"))) is not None:
         return ms / 1000
-    value = response.header("retry-after")
+    value = response.headers.get("retry-after")
     if value is None:
         return None
     if (seconds := _number(value)) is not None:

@@ -10,7 +10,17 @@ from typing import Any
 import msgspec
 
 from proxy.call import Operation, Target
-from proxy.config import MODEL_TYPES, Capabilities, Character, Config, Constraints, Measure, ModelRow, ModelType, Pricing
+from proxy.config import (
+    MODEL_TYPES,
+    Capabilities,
+    Character,
+    Config,
+    Constraints,
+    Measure,
+    ModelRow,
+    ModelType,
+    Pricing,
+)
 from proxy.errors import ConfigError
 
 TYPE_OF: dict[Operation, ModelType] = {

@@ -283,7 +283,9 @@ def _entries(value: Any, hint: Any, file: str, where: tuple[str, ...]) -> None:
             try:
                 msgspec.convert(item, inner)
             except msgspec.ValidationError as error:
-                struct = next((t for t in get_args(inner) if isinstance(t, type) and issubclass(t, msgspec.Struct)), str)
+                struct = next(
+                    (t for t in get_args(inner) if isinstance(t, type) and issubclass(t, msgspec.Struct)), str
+                )
                 raise _explained(str(error), struct, file, (*where, key)) from None
 
 

@@ -20,7 +20,12 @@ def tree(usual_keys: Mapping[str, tuple[str, dict[str, object]]], env: Mapping[s
         "description": "A tiny model made for this endpoint. It answers a few questions about Traghetto; it is no assistant.",
         "targets": [{"upstream": "local", "model": "demo"}],
         "traits": ["default", "fastest", "default_code", "default_reasoning", "function_calling_default"],
-        "capabilities": {"function_calling": True, "response_schema": True, "logprobs": True, "quantization": "not-available"},
+        "capabilities": {
+            "function_calling": True,
+            "response_schema": True,
+            "logprobs": True,
+            "quantization": "not-available",
+        },
         "pricing": {"input_usd": 0.0, "output_usd": 0.0},
         "owned_by": "traghetto",
     }

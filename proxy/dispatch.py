@@ -93,7 +93,9 @@ class Dispatcher:
 
     def _all_open(self, targets: tuple[Target, ...]) -> Unavailable:
         wait = min(self.health.open_for_s(target) for target in targets)
-        return Unavailable("Every upstream of this model failed recently; they are tried again soon.", retry_after_s=wait)
+        return Unavailable(
+            "Every upstream of this model failed recently; they are tried again soon.", retry_after_s=wait
+        )
 
     def _worth_another(self, error: UpstreamError) -> bool:
         retry_on = self.routing.retry_on

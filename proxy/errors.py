@@ -260,8 +260,6 @@ class UpstreamError(ServiceError):
         self.exhausted = False  # we tried more than once already
         self.status, self.type, code, self.blames_target = FAULTS[fault]
         self.code = more.get("code") or code
-        if self.status == 503 and self.retry_after_s is None:
-            self.retry_after_s = 5.0
 
     @property
     def should_retry(self) -> bool | None:

@@ -16,7 +16,12 @@ _SECRETS: set[str] = set()
 _PATTERNS = [
     (re.compile(r"(?i)\b(bearer|key|token|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 [redacted]"),
     (re.compile(r"\b(?:sk|pk|tgt|whsec|r8|hf)[-_][A-Za-z0-9_-]{6,}"), "[redacted]"),
-    (re.compile(r"(?i)(\"?(?:api[_-]?key|auth[_-]?key|authorization|password|secret|token)\"?\s*[:=]\s*\"?)[^\s\",&}]+"), r"\1[redacted]"),
+    (
+        re.compile(
+            r"(?i)(\"?(?:api[_-]?key|auth[_-]?key|authorization|password|secret|token)\"?\s*[:=]\s*\"?)[^\s\",&}]+"
+        ),
+        r"\1[redacted]",
+    ),
     (re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}"), "[address]"),
     (re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*"), r"\1?[…]"),
     (re.compile(r"(https?://)[^\s/@\"'<>]+:[^\s/@\"'<>]+@"), r"\1"),
@@ -52,15 +57,13 @@ def setup(level: str = "info", *, json: bool = False) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,
     )
 
 
 def _console() -> Any:
     # Plain tracebacks: the rich ones print local variables, and those hold secrets.
-    return structlog.dev.ConsoleRenderer(
-        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-    )
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
 
 
 def _redacted(logger: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -73,4 +76,7 @@ def _redacted(logger: Any, method: str, event: structlog.typing.EventDict) -> st
 
 def get(room: str) -> Any:
     """A logger that says which room speaks."""
-    return structlog.get_logger().bind(logger=f"{NAME}.{room}")
+    return structlog.get_logger(room=f"{NAME}.{room}")
+
+
+setup()  # so that a line written before the start decides is redacted too

@@ -15,18 +15,36 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(f"{NAME}_requests", "Requests by route and status", ["route", "status"], registry=self.registry)
+        self._requests = Counter(
+            f"{NAME}_requests", "Requests by route and status", ["route", "status"], registry=self.registry
+        )
         self._seconds = Histogram(
-            f"{NAME}_request_seconds", "From the request to the last byte", ["route"], buckets=_SECONDS, registry=self.registry
+            f"{NAME}_request_seconds",
+            "From the request to the last byte",
+            ["route"],
+            buckets=_SECONDS,
+            registry=self.registry,
         )
         self.running = Gauge(f"{NAME}_running_calls", "Calls that hold a permit", registry=self.registry)
-        self.endings = Counter(f"{NAME}_calls", "Calls by upstream and ending", ["upstream", "ending"], registry=self.registry)
-        self.tokens = Counter(f"{NAME}_tokens", "Tokens by upstream and direction", ["upstream", "direction"], registry=self.registry)
-        self.attempts = Counter(f"{NAME}_attempts", "Attempts by upstream and outcome", ["upstream", "outcome"], registry=self.registry)
-        self.first_frame = Histogram(
-            f"{NAME}_first_frame_seconds", "From the attempt to its first frame", ["upstream"], buckets=_SECONDS, registry=self.registry
+        self.endings = Counter(
+            f"{NAME}_calls", "Calls by upstream and ending", ["upstream", "ending"], registry=self.registry
         )
-        self.unpriced = Counter(f"{NAME}_unpriced_calls", "Calls whose price is unknown", ["model"], registry=self.registry)
+        self.tokens = Counter(
+            f"{NAME}_tokens", "Tokens by upstream and direction", ["upstream", "direction"], registry=self.registry
+        )
+        self.attempts = Counter(
+            f"{NAME}_attempts", "Attempts by upstream and outcome", ["upstream", "outcome"], registry=self.registry
+        )
+        self.first_frame = Histogram(
+            f"{NAME}_first_frame_seconds",
+            "From the attempt to its first frame",
+            ["upstream"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.unpriced = Counter(
+            f"{NAME}_unpriced_calls", "Calls whose price is unknown", ["model"], registry=self.registry
+        )
         self._by_status: dict[tuple[str, int], Counter] = {}
         self._by_route: dict[str, Histogram] = {}
 

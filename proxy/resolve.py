@@ -79,7 +79,9 @@ class Resolver:
         targets = self._usable(model, call, asks)
         return Plan(model, self._ordered(targets), asked, via, asks)
 
-    def find(self, asked: str, type_: ModelType, operation: Operation | None = None) -> tuple[Model, str, dict[str, Any]]:
+    def find(
+        self, asked: str, type_: ModelType, operation: Operation | None = None
+    ) -> tuple[Model, str, dict[str, Any]]:
         """A name → its model, by which rule it was found, and the features of its suffix. Raises ModelUnknown."""
         catalogue = self.catalogue
         if asked in catalogue.models:
@@ -125,7 +127,9 @@ class Resolver:
     def _unknown(self, asked: str, name: str, type_: ModelType) -> ModelUnknown:
         other = self.catalogue.models.get(name)
         if other is not None:
-            return ModelUnknown(f"The model {asked!r} is of type {other.type}; this route takes {type_}.", param="model")
+            return ModelUnknown(
+                f"The model {asked!r} is of type {other.type}; this route takes {type_}.", param="model"
+            )
         near = self.catalogue.nearest(name, type_)
         hint = " Did you mean " + ", ".join(repr(n) for n in near) + "?" if near else ""
         return ModelUnknown(f"The model {asked[:200]!r} does not exist.{hint}", param="model")
@@ -142,7 +146,9 @@ class Resolver:
                 why.append(f"{target.upstream}: {card.missing}")
             elif call.operation not in card.caps.operations:
                 incapable += 1
-            elif refused := [key for key in call.fields if key in card.caps.refuses and _matters(key, call.fields[key])]:
+            elif refused := [
+                key for key in call.fields if key in card.caps.refuses and _matters(key, call.fields[key])
+            ]:
                 refusals.extend(refused)
             elif venice_only and not card.caps.venice:
                 refusals.append(f"venice_parameters.{venice_only}")
@@ -167,7 +173,9 @@ class Resolver:
 
 
 # Values that ask for nothing: a refused parameter with one of them is as good as absent.
-_IDLE = frozenset({b"false", b"[]", b"{}", b"1", b'"none"', b'"auto"', b'"off"', b'{"type":"text"}', b'{"type": "text"}'})
+_IDLE = frozenset(
+    {b"false", b"[]", b"{}", b"1", b'"none"', b'"auto"', b'"off"', b'{"type":"text"}', b'{"type": "text"}'}
+)
 
 
 def _matters(key: str, value: msgspec.Raw) -> bool:

@@ -76,7 +76,7 @@ def headers_of(error: TraghettoError) -> list[tuple[str, str]]:
     headers = [("x-traghetto-src", NAME), *error.headers]
     wait = error.retry_after_s
     if wait is None and error.status in (429, 503):
-        wait = 1.0
+        wait = 1.0 if error.status == 429 else 5.0
     if wait is not None and error.status in (408, 429, 500, 502, 503, 504):
         headers.append(("retry-after", str(max(1, math.ceil(wait)))))
         headers.append(("retry-after-ms", str(max(1, math.ceil(wait * 1000)))))

@@ -88,7 +88,9 @@ class Inbound:
         if type_ is not None and type_ != "application/json":
             media = type_.partition(";")[0].strip().lower()
             if media != "application/json" and not media.endswith("+json"):
-                raise MediaUnsupported(f"The content type {type_[:100]!r} is not supported here; send application/json.")
+                raise MediaUnsupported(
+                    f"The content type {type_[:100]!r} is not supported here; send application/json."
+                )
 
 
 def _too_large(limit: int) -> BodyTooLarge:
@@ -108,7 +110,9 @@ def unpacked(data: bytes, encoding: str, limit: int) -> bytes:
             elif name == "br":
                 data = _unbrotlied(data, limit)
             else:
-                raise MediaUnsupported(f"The content encoding {name[:40]!r} is not supported; send gzip, deflate or br.")
+                raise MediaUnsupported(
+                    f"The content encoding {name[:40]!r} is not supported; send gzip, deflate or br."
+                )
         except (zlib.error, brotli.error):
             raise BadRequest(f"The request body is not valid {name}.") from None
     return data

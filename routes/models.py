@@ -73,7 +73,9 @@ async def explained(inbound: Inbound, desk: Desk) -> Answer:
         expected = ", ".join(repr(name) for name in known) or "none is configured"
         raise NotFound(f"There is no trait {trait[:100]!r} of type {type_}; there are: {expected}.", param="trait")
     if isinstance(value, str):
-        return Answer({"object": "trait", "trait": trait, "type": type_, "by": "configuration", "winner": value, "candidates": []})
+        return Answer(
+            {"object": "trait", "trait": trait, "type": type_, "by": "configuration", "winner": value, "candidates": []}
+        )
     election = house.measures.election(type_, trait, value)
     return Answer(
         {

@@ -28,7 +28,9 @@ async def health(inbound: Inbound, desk: Desk) -> Answer:
     del inbound
     house = desk.house
     upstreams = {name: card.missing or "configured" for name, card in house.cards.items()}
-    return Answer({"status": "ok", "version": __version__, "models": len(house.catalogue.models), "upstreams": upstreams})
+    return Answer(
+        {"status": "ok", "version": __version__, "models": len(house.catalogue.models), "upstreams": upstreams}
+    )
 
 
 async def metrics(inbound: Inbound, desk: Desk) -> Answer:

@@ -9,6 +9,7 @@ import msgspec
 
 from adapters._http import HttpClient, HttpResponse, TransportError
 from adapters.faults import retry_after_s, transport_fault
+from adapters.line import client_of
 from adapters.openai_api import failures, whole
 from adapters.openai_api.chat_stream import ChatStream
 from adapters.options import OpenAIOptions
@@ -123,7 +124,7 @@ class OpenAI:
         """The response whose status is good; its body is still to come."""
         try:
             response = await self._client.send(method, path, headers=headers, content=body)
-            if response.status < 400:
+            if response.status < 300:
                 return response
             try:
                 said = await response.read(MAX_ERROR)
@@ -160,7 +161,9 @@ class OpenAI:
             body = data + await response.read(MAX_ANSWER) if data else b""
             response.close()
             out, usage = self._completion(call, whole.decoded(body, self.name))
-            return Whole(whole.as_stream(out, wants_usage=request.wants_usage), usage, "text/event-stream; charset=utf-8")
+            return Whole(
+                whole.as_stream(out, wants_usage=request.wants_usage), usage, "text/event-stream; charset=utf-8"
+            )
         chunks = ChatStream(
             model=call.plan.model.id,
             call_id=call.id,
@@ -229,7 +232,7 @@ def _is_stream(response: HttpResponse, data: bytes) -> bool:
     start = data.lstrip(b" \t")
     if start[:1] in (b"{", b"[", b"<"):
         return False
-    return start.startswith(_SNIFF) or "event-stream" in (response.header("content-type") or "")
+    return start.startswith(_SNIFF) or "event-stream" in (response.headers.get("content-type") or "")
 
 
 def _openai_shape(format_: dict[str, Any]) -> dict[str, Any] | None:
@@ -238,3 +241,8 @@ def _openai_shape(format_: dict[str, Any]) -> dict[str, Any] | None:
     if format_.get("type") != "json_schema" or not isinstance(schema, dict) or "schema" in schema:
         return None
     return {"type": "json_schema", "json_schema": {"name": "response", "schema": schema}}
+
+
+def build(name: str, options: OpenAIOptions) -> OpenAI:
+    """See `adapters.build`. Opens no connection."""
+    return OpenAI(name, options, client_of(options))

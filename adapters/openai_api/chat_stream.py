@@ -89,7 +89,9 @@ class ChatStream:
         if self._choices and all(choice.finished for choice in self._choices.values()):
             return out + self._finish()  # it only forgot [DONE]
         raise UpstreamError(
-            Fault.CUT, f"The upstream {self._upstream!r} ended its stream before the answer was complete.", accepted=True
+            Fault.CUT,
+            f"The upstream {self._upstream!r} ended its stream before the answer was complete.",
+            accepted=True,
         )
 
     # ── fast path ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -139,20 +141,32 @@ class ChatStream:
                 raise self._failed(self._parsed(event.stray), force=True)
             if not event.data:
                 continue
-            if event.data.startswith(b"[DONE]"):
-                out.append(self._finish())
+            for data in self._lines(event.data):
+                if data.startswith(b"[DONE]"):
+                    out.append(self._finish())
+                    break
+                out.append(self._taken(data, event.name, block))
+            if self.ending is not None:
                 break
-            chunk = self._parsed(event.data)
-            if not isinstance(chunk, dict):
-                raise self._malformed("a chunk that is no object")
-            if event.name == "error" or chunk.get("error") or "choices" not in chunk:
-                raise self._failed(chunk, force=event.name == "error")
-            first = not self._begun
-            if frames := self._chunk(chunk):
-                out.append(frames)
-            if first and self._begun:
-                self._learn(block[: block.find(b"\n\n")], chunk)
         return b"".join(out)
+
+    @staticmethod
+    def _lines(data: bytes) -> list[bytes]:
+        """One event's data; several, where an upstream ends its events with a single line end."""
+        lines = data.split(b"\n")
+        return lines if all(line.startswith((b"{", b"[DONE]")) for line in lines) else [data]
+
+    def _taken(self, data: bytes, name: str, block: bytes) -> bytes:
+        chunk = self._parsed(data)
+        if not isinstance(chunk, dict):
+            raise self._malformed("a chunk that is no object")
+        if name == "error" or chunk.get("error") or ("choices" not in chunk and not chunk.get("usage")):
+            raise self._failed(chunk, force=name == "error")
+        first = not self._begun
+        frames = self._chunk(chunk)
+        if first:
+            self._learn(block[: block.find(b"\n\n")], chunk)
+        return frames
 
     def _parsed(self, data: bytes) -> Any:
         try:

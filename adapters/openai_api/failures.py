@@ -15,7 +15,9 @@ _CONTEXT = re.compile(
     re.IGNORECASE,
 )
 _POLICY = re.compile(r"content.?(policy|filter|management)|safety system|moderation", re.IGNORECASE)
-_BALANCE = re.compile(r"insufficient.?(quota|balance|credit|funds)|not enough balance|payment required|billing", re.IGNORECASE)
+_BALANCE = re.compile(
+    r"insufficient.?(quota|balance|credit|funds)|not enough balance|payment required|billing", re.IGNORECASE
+)
 _LOADING = re.compile(r"\bloading\b|warming up|not ready", re.IGNORECASE)
 
 
@@ -56,7 +58,13 @@ def said(body: Any) -> Said | None:
 
 
 def _from_object(error: dict[str, Any]) -> Said:
-    inner = error.get("message") or error.get("msg") or error.get("detail") or error.get("reason") or "an error without a text"
+    inner = (
+        error.get("message")
+        or error.get("msg")
+        or error.get("detail")
+        or error.get("reason")
+        or "an error without a text"
+    )
     return Said(
         _text(inner),
         _text(error.get("type")),
@@ -110,7 +118,7 @@ def _fault(status: int, found: Said) -> Fault:
         return Fault.BALANCE
     if status in (404, 500, 503) and _LOADING.search(found.message):
         return Fault.OVERLOADED
-    return _BY_STATUS.get(status) or (Fault.REFUSED if 400 <= status < 500 else Fault.SERVER)
+    return _BY_STATUS.get(status) or (Fault.MISSING if status < 400 else Fault.REFUSED if status < 500 else Fault.SERVER)
 
 
 _BY_STATUS = {

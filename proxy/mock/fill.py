@@ -74,11 +74,9 @@ def _typed(schema: Schema, root: Schema, hints: _Hints, depth: int) -> Any:
 
 
 def _bounded(schema: Schema, number: int) -> int | float:
-    low = schema.get("minimum", schema.get("exclusiveMinimum", number - 1) + 1)
-    high = schema.get("maximum", schema.get("exclusiveMaximum", number + 1) - 1)
-    if number < low:
-        return low  # type: ignore[no-any-return]
-    return min(number, high)
+    low: int | float = schema.get("minimum", schema.get("exclusiveMinimum", number - 1) + 1)
+    high: int | float = schema.get("maximum", schema.get("exclusiveMaximum", number + 1) - 1)
+    return max(low, min(number, high))
 
 
 def _string(schema: Schema, hint: str) -> str:
