@@ -14,7 +14,7 @@ from proxy.mock.refusal import Refusal
 
 Count = Annotated[int, Meta(ge=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
-Prompt = str | list[str] | list[int] | list[list[int]]
+Prompt = str | list[str | int | list[int]]
 
 
 class Part(msgspec.Struct):
@@ -201,14 +201,14 @@ def check_chat(request: ChatRequest) -> None:
 def check_completion(request: CompletionRequest) -> None:
     """The rules between fields of a legacy completion. Raises `Refusal` (400)."""
     _check_stream(request)
+    _check_prompt(request.prompt, "prompt")
     if request.best_of is not None and request.best_of < (request.n or 1):
         raise Refusal(400, "best_of must be at least n", param="best_of")
 
 
 def check_embedding(request: EmbeddingRequest) -> None:
-    """No empty input. Raises `Refusal` (400)."""
-    if not request.input or (isinstance(request.input, list) and any(item in ("", []) for item in request.input)):
-        raise Refusal(400, "input must not be empty", param="input")
+    """The rules of the input. Raises `Refusal` (400)."""
+    _check_prompt(request.input, "input")
 
 
 def _check_stream(request: _Generation) -> None:
@@ -244,10 +244,19 @@ def _check_tool_choice(request: ChatRequest) -> None:
             raise Refusal(400, "tool_choice names a function that is not among tools", param="tool_choice")
 
 
+def _check_prompt(prompt: Prompt, param: str) -> None:
+    """Texts, token ids, or lists of token ids, but no mixture; nothing empty. Raises `Refusal` (400)."""
+    if not prompt or (isinstance(prompt, list) and any(item in ("", []) for item in prompt)):
+        raise Refusal(400, f"{param} must not be empty", param=param)
+    if isinstance(prompt, list) and len({type(item) for item in prompt}) > 1:
+        raise Refusal(400, f"{param} must be texts, token ids or lists of token ids, not a mixture", param=param)
+
+
 def prompts(prompt: Prompt) -> list[str]:
-    """A prompt of any of the four forms as texts; token ids are written out as numbers."""
+    """A prompt of any of its four forms as texts; token ids are written out as numbers."""
     if isinstance(prompt, str):
         return [prompt]
-    if all(isinstance(item, int) for item in prompt):
-        return [" ".join(str(item) for item in prompt)]
-    return [item if isinstance(item, str) else " ".join(str(token) for token in item) for item in prompt]  # type: ignore[union-attr]
+    numbers = [item for item in prompt if isinstance(item, int)]
+    if numbers:
+        return [" ".join(str(number) for number in numbers)]
+    return [item if isinstance(item, str) else " ".join(map(str, item)) for item in prompt if not isinstance(item, int)]
