@@ -1,0 +1,382 @@
+"""Continuous batching: which rows go into the next decode, and what becomes of their logits.
+
+Owns waiting, prefilling and running calls and the step. Refuses to know frames, templates and processes; its owner is
+the one engine thread. Invariants: running calls come before prompts in every step; rows never exceed `n_batch` nor
+outputs `n_seq`; a cancelled call holds nothing after the next step; every call ends with exactly one `done` or error.
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from adapters.llama import spec
+from adapters.llama.fairness import FairQueue
+from adapters.llama.ffi import Context, Floats, Vocab
+from adapters.llama.frames import Error
+from adapters.llama.job import Choice, Job, Prepared
+from adapters.llama.kv import KvCache, common_prefix
+from adapters.llama.pace import Pace
+from adapters.llama.prefilter import log_probabilities
+from adapters.llama.spec import Delta, Setup, TokenLogprob, Usage
+
+FOLLOW_MIN = 64  # shortest common prefix worth waiting for another call's prompt
+GROW = 256  # tokens by which a running call's reservation grows
+
+
+class EngineBroken(Exception):
+    """llama.cpp reported a state from which only a new process helps."""
+
+
+class Output:
+    """What a step produced; the worker sends and empties it."""
+
+    __slots__ = ("admitted", "deltas", "done", "errors")
+
+    def __init__(self) -> None:
+        self.deltas: list[tuple[int, Delta]] = []
+        self.admitted: list[int] = []
+        self.done: list[tuple[int, Usage]] = []
+        self.errors: list[Error] = []
+
+
+class Scheduler:
+    """`submit` and `cancel`, then `step` until it says that there is nothing to do."""
+
+    def __init__(self, context: Context, vocab: Vocab, kv: KvCache, setup: Setup) -> None:
+        self.kv = kv
+        self.out = Output()
+        self.steps = self.decoded = self.prefilled = self.reused = 0
+        self.pace = Pace(min(setup.chunk, context.n_batch), setup.gap_factor)
+        self._context = context
+        self._vocab = vocab
+        self._setup = setup
+        self._queue: FairQueue[Job] = FairQueue()
+        self._jobs: dict[int, Job] = {}
+        self._prefilling: list[Job] = []
+        self._running: list[Choice] = []
+        self._owner: dict[Choice, Job] = {}
+        self._following: list[Job] = []
+        self._blocked = False  # the next call does not fit, and nothing has changed since
+        self.clock: Callable[[], float] = time.monotonic
+
+    # -- coming and going -----------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._jobs)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue) + len(self._following)
+
+    @property
+    def running(self) -> int:
+        return len(self._running) + len(self._prefilling)
+
+    def submit(self, call: Prepared) -> None:
+        job = Job(call, reserve=max(1, min(call.limit, self._setup.reserve)), queued_at=self.clock())
+        if not self.kv.fits_ever(len(call.prompt), call.n, job.reserve):
+            self._refuse(job, spec.CONTEXT, "the prompt and its choices do not fit the memory of the engine")
+            return
+        self._jobs[call.id] = job
+        self._queue.push(job)
+        self._blocked = False
+
+    def cancel(self, call_id: int) -> None:
+        """Forgets a call in whatever state; unknown ids (already done) are ignored."""
+        job = self._jobs.get(call_id)
+        if job is not None:
+            self._drop(job)
+
+    def fail_all(self, code: str, message: str) -> None:
+        for job in list(self._jobs.values()):
+            self._fail(job, code, message)
+
+    def _refuse(self, job: Job, code: str, message: str, retry_after_s: float | None = None) -> None:
+        self.out.errors.append(Error(job.id, code, message, retry_after_s=retry_after_s))
+
+    def _fail(self, job: Job, code: str, message: str, *, keep: bool = True) -> None:
+        self._drop(job, keep=keep)
+        self._refuse(job, code, message, 1.0 if code in (spec.OVERLOADED, spec.TIMEOUT) else None)
+
+    def _drop(self, job: Job, *, keep: bool = True) -> None:
+        """Takes a call out of every list and gives back what it holds."""
+        self._jobs.pop(job.id, None)
+        if job.lease is None:
+            if not self._queue.remove(job) and job in self._following:
+                self._following.remove(job)
+        else:
+            if job in self._prefilling:
+                self._prefilling.remove(job)
+            for choice in job.choices:
+                if not choice.done:
+                    self._retire(choice, keep=keep)
+            self._finish_job(job)
+        self._unfollow(job)
+
+    def _retire(self, choice: Choice, *, keep: bool = True) -> None:
+        choice.done = True
+        if choice in self._owner:
+            del self._owner[choice]
+            self._running.remove(choice)
+        self.kv.release_slot(choice.slot, keep=keep)
+
+    def _finish_job(self, job: Job) -> None:
+        assert job.lease is not None
+        job.close()
+        self.kv.settle(job.lease)
+        self._queue.settle(job, job.generated)
+        self._blocked = False
+
+    # -- admission ------------------------------------------------------------------------------------------------
+
+    def _expire(self, now: float) -> None:
+        for job in [j for j in self._jobs.values() if j.late(now)]:
+            where = "in the queue" if job.lease is None else "while running"
+            self._fail(job, spec.TIMEOUT, f"the call's time was up {where}")
+
+    def _admit(self, now: float) -> None:
+        while not self._blocked:
+            job = self._queue.peek(now)
+            if job is None:
+                return
+            leader, common = self._leader(job)
+            if leader is not None:
+                self._queue.remove(job)
+                job.following, job.following_until = leader, common
+                self._following.append(job)
+                continue
+            lease = self.kv.admit(job.call.prompt, job.call.n, job.reserve, job.tenant)
+            if lease is None:
+                self._blocked = True
+                return
+            self._queue.take(job)
+            job.begin(lease, self._vocab.eog, now)
+            self.reused += job.reused
+            self._prefilling.append(job)
+            self.out.admitted.append(job.id)
+
+    def _leader(self, job: Job) -> tuple[Job | None, int]:
+        """A call whose prompt is being read now and begins as this one does, further than anything at hand."""
+        if not self._prefilling or job.following is not None:
+            return None, 0
+        head = job.call.prompt[:-1]
+        best: Job | None = None
+        length = self.kv.best_prefix(job.call.prompt, job.tenant) + FOLLOW_MIN
+        for other in self._prefilling:
+            if self._setup.isolate_cache and other.tenant != job.tenant:
+                continue
+            common = common_prefix(head, other.call.prompt)
+            if common >= length and common > other.cursor:
+                best, length = other, common
+        return best, length
+
+    def _unfollow(self, leader: Job) -> None:
+        for job in [j for j in reversed(self._following) if j.following is leader]:
+            if leader.id in self._jobs and leader.cursor < min(job.following_until, len(leader.call.prompt)):
+                continue
+            self._following.remove(job)
+            self._queue.push(job, front=True)
+            self._blocked = False
+
+    # -- the step -------------------------------------------------------------------------------------------------
+
+    def step(self) -> bool:
+        """One decode; False when there was nothing to decode."""
+        now = self.clock()
+        self._expire(now)
+        self._admit(now)
+        budget = self._budget()
+        while True:
+            decoding, parts = self._compose(budget)
+            rows = len(decoding) + sum(count for _, count in parts)
+            if not rows:
+                return False
+            self.kv.make_room(rows)
+            started = time.perf_counter()
+            code = self._context.decode(rows)
+            if code == 0:
+                break
+            if code == 1 and self._relieve(parts):
+                budget = max(budget // 2, 1)
+                continue
+            if code == 1:
+                continue
+            self._broken(code, decoding, parts)
+            return True
+        outputs = len(decoding) + sum(1 for job, count in parts if job.cursor + count == len(job.call.prompt))
+        logits = self._context.logits(outputs) if outputs else None
+        self.pace.observe(len(decoding), rows - len(decoding), time.perf_counter() - started)
+        self._account(decoding, parts, rows)
+        if logits is not None:
+            self._sample(decoding, parts, logits)
+        return True
+
+    def _budget(self) -> int:
+        """Prompt tokens that the next step may carry."""
+        if not self._running:
+            return self._context.n_batch
+        return self.pace.chunk(len(self._running))
+
+    def _compose(self, budget: int) -> tuple[list[Choice], list[tuple[Job, int]]]:
+        """Fills the batch; (choices that decode, (call, prompt tokens) that prefill), in batch order."""
+        batch = self._context.batch
+        decoding = [choice for choice in self._running if choice.said <= choice.granted or self._grow(choice)]
+        if not decoding and not self._prefilling and self._running:
+            self._cut_one()
+            return self._compose(budget)
+        k = len(decoding)
+        if k:
+            batch.token[:k] = [choice.pending for choice in decoding]
+            batch.pos[:k] = [choice.slot.n for choice in decoding]
+            batch.seq[:k] = [choice.slot.seq for choice in decoding]
+            batch.logits[:k] = 1
+        parts: list[tuple[Job, int]] = []
+        left = min(budget, self._context.n_batch - k)
+        share = max(left // max(len(self._prefilling), 1), 1)
+        for position, job in enumerate(self._prefilling):
+            last = position == len(self._prefilling) - 1
+            count = min(len(job.call.prompt) - job.cursor, left, left if last else max(share, 32))
+            if count <= 0:
+                break
+            end = k + count
+            batch.token[k:end] = job.call.prompt[job.cursor : job.cursor + count]
+            batch.pos[k:end] = np.arange(job.cursor, job.cursor + count, dtype=np.int32)
+            batch.seq[k:end] = job.choices[0].slot.seq
+            batch.logits[k:end] = 0
+            batch.logits[end - 1] = job.cursor + count == len(job.call.prompt)
+            parts.append((job, count))
+            k, left = end, left - count
+        return decoding, parts
+
+    def _grow(self, choice: Choice) -> bool:
+        """More room for a call that outlives its reservation; False: it pauses for this step."""
+        lease = self._owner[choice].lease
+        assert lease is not None
+        more = min(GROW, self._owner[choice].call.limit - choice.granted)
+        if more > 0 and not self.kv.grow(lease, more):
+            return False
+        choice.granted += max(more, 1)
+        return True
+
+    def _cut_one(self) -> None:
+        """Everybody waits for memory: the latest call ends as if its length were reached, and the others go on."""
+        choice = self._running[-1]
+        job = self._owner[choice]
+        events = choice.splitter.finish()
+        self._end(job, choice, Delta(choice.index, events, 0, None, "length"))
+
+    def _relieve(self, parts: list[tuple[Job, int]]) -> bool:
+        """llama.cpp found no room: evict, or (True) take fewer prompt tokens, or give up the newest call."""
+        if self.kv.evict():
+            return False
+        if parts and sum(count for _, count in parts) > 1:
+            return True
+        newest = max((j for j in self._jobs.values() if j.lease is not None), key=lambda j: j.admitted_at)
+        self._fail(newest, spec.OVERLOADED, "the engine's memory is full")
+        return False
+
+    def _broken(self, code: int, decoding: list[Choice], parts: list[tuple[Job, int]]) -> None:
+        """A decode that failed other than for room. -1 left the memory as it was; the rest is beyond repair."""
+        if code < -1 or code > 2:
+            raise EngineBroken(f"llama_decode returned {code}")
+        jobs = {id(job): job for job in [*(self._owner[c] for c in decoding), *(job for job, _ in parts)]}
+        for job in jobs.values():
+            self._fail(job, spec.SERVER, "the engine could not process the call", keep=False)
+
+    def _account(self, decoding: list[Choice], parts: list[tuple[Job, int]], rows: int) -> None:
+        self.steps += 1
+        self.decoded += len(decoding)
+        self.prefilled += rows - len(decoding)
+        for choice in decoding:
+            self.kv.push(self._owner[choice].lease, choice.slot, choice.pending)  # type: ignore[arg-type]
+        for job, count in parts:
+            assert job.lease is not None
+            self.kv.append(job.lease, job.choices[0].slot, job.call.prompt[job.cursor : job.cursor + count])
+            job.cursor += count
+            self._unfollow(job)
+        if len(self._prefilling) > 1:  # round robin
+            self._prefilling.append(self._prefilling.pop(0))
+
+    # -- tokens ---------------------------------------------------------------------------------------------------
+
+    def _sample(self, decoding: list[Choice], parts: list[tuple[Job, int]], logits: Floats) -> None:
+        k = len(decoding)
+        plain = k > 0 and all(c.chooser.plain_greedy and not c.forced for c in decoding)
+        argmax = logits[:k].argmax(axis=1).tolist() if plain and k > 1 else None
+        for row, choice in enumerate(decoding):
+            job = self._owner[choice]
+            if argmax is not None and not job.call.sampling.logprobs:
+                self._take(job, choice, argmax[row], None)
+            else:
+                self._choose(job, choice, logits[row], shared=False)
+        for job, _ in parts:
+            if job.prefilled:
+                self._prefilling.remove(job)
+                job.first_at = self.clock()
+                assert job.lease is not None
+                self.kv.fork(job.lease)
+                for choice in job.choices:
+                    self._running.append(choice)
+                    self._owner[choice] = job
+                for choice in list(job.choices):
+                    self._choose(job, choice, logits[k], shared=len(job.choices) > 1)
+                k += 1
+
+    def _choose(self, job: Job, choice: Choice, row: Floats, *, shared: bool) -> None:
+        chooser, sampling = choice.chooser, job.call.sampling
+        raw = row
+        if chooser.edits:
+            if shared or sampling.logprobs:
+                row = row.copy()
+            chooser.edit(row)
+        if choice.forced:
+            token = choice.forced.popleft()
+        else:
+            token = chooser.choose(row, choice.splitter.in_reasoning)
+        logprob = None
+        if sampling.logprobs and token >= 0:
+            logprob = self._logprob(raw, token, sampling.top_logprobs)
+        self._take(job, choice, token, logprob)
+
+    def _logprob(self, row: Floats, token: int, top: int) -> TokenLogprob:
+        value, best = log_probabilities(row, token, top)
+        pieces = self._vocab.pieces
+        return TokenLogprob(pieces[token], value, [(pieces[t], p) for t, p in best])
+
+    def _take(self, job: Job, choice: Choice, token: int, logprob: TokenLogprob | None) -> None:
+        """A token is chosen: its text goes out, and the choice goes on or ends."""
+        call, splitter = job.call, choice.splitter
+        choice.said += 1
+        finish = None
+        if token < 0 or token in self._vocab.eog_set or token in call.sampling.stop_token_ids:
+            events, logprob, finish = splitter.finish(), None, "stop"
+        else:
+            choice.chooser.accept(token, splitter.in_reasoning)
+            events = splitter.feed(self._vocab.pieces[token])
+            if splitter.done:
+                finish = "stop"
+            elif choice.said >= call.limit:
+                events, finish = events + splitter.finish(), "length"
+            elif splitter.over_budget and not choice.forced:
+                choice.forced.extend(call.close_tokens)
+        if finish is None:
+            choice.pending = token
+            if events or logprob is not None:
+                logprobs = None if logprob is None else [logprob]
+                self.out.deltas.append((job.id, Delta(choice.index, events, 1, logprobs)))
+            return
+        if finish == "stop" and splitter.calls:
+            finish = "tool_calls"
+        logprobs = None if logprob is None else [logprob]
+        self._end(job, choice, Delta(choice.index, events, 1, logprobs, finish, splitter.stopped))
+
+    def _end(self, job: Job, choice: Choice, delta: Delta) -> None:
+        self.out.deltas.append((job.id, delta))
+        self._retire(choice)
+        if all(other.done for other in job.choices):
+            del self._jobs[job.id]
+            self._finish_job(job)
+            self.out.done.append((job.id, job.usage(self.clock())))
+            self._unfollow(job)
