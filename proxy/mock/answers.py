@@ -69,7 +69,7 @@ class Backend:
             _drop(answer, name.lower()).headers.append((name.lower(), value))
         return answer
 
-    # -- who may ask for what ---------------------------------------------------------------------------------------------
+    # -- who may ask for what ---------------------------------------------------------------------------
 
     def _route(self, exchange: Exchange) -> Handler:
         path = exchange.path.removeprefix(self._options.prefix)
@@ -111,7 +111,7 @@ class Backend:
         if find(faults, "refuse_stream_options") and b'"stream_options"' in exchange.body:
             raise Refusal(400, "Unrecognized request argument supplied: stream_options", param="stream_options")
 
-    # -- routes -------------------------------------------------------------------------------------------------------------
+    # -- routes -----------------------------------------------------------------------------------------
 
     def _chat(self, exchange: Exchange, script: Script) -> Answer:
         self._check_body(exchange)
@@ -158,7 +158,7 @@ class Backend:
     def _names(self) -> tuple[str, ...]:
         return tuple(name for name in self._options.models + self._options.embedding_models if name != "*")
 
-    # -- forms --------------------------------------------------------------------------------------------------------------
+    # -- forms ------------------------------------------------------------------------------------------
 
     def _stream(self, chunks: list[dict[str, Any]], script: Script, usage: dict[str, Any]) -> Answer:
         chunks = warp_chunks(chunks, of_phase(script.faults, "chunk"), usage)
@@ -214,7 +214,7 @@ def _whole(body: dict[str, Any], script: Script) -> Answer:
     return Answer(script.status or 200, [("content-type", refusal.JSON)], [encoded])
 
 
-# -- faults of the phase `answer` -------------------------------------------------------------------------------------------
+# -- faults of the phase `answer` -----------------------------------------------------------------------
 
 
 def _spoil(answer: Answer, fault: Fault, rng: random.Random) -> Answer:

@@ -42,7 +42,7 @@ class Connection(asyncio.Protocol):
         self.number = 0
         self.task: asyncio.Task[None] | None = None
 
-    # -- asyncio.Protocol -------------------------------------------------------------------------------------------------
+    # -- asyncio.Protocol -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # -- httptools ----------------------------------------------------------------------------------------------------------
+    # -- httptools --------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         self._inside = True
@@ -116,7 +116,7 @@ class Connection(asyncio.Protocol):
         keep = self._parser.should_keep_alive()
         self._requests.put_nowait((method, self._url.decode("latin-1"), self._headers, b"".join(self._body), keep))
 
-    # -- playing ------------------------------------------------------------------------------------------------------------
+    # -- playing ----------------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
         while True:

@@ -17,6 +17,7 @@ Phase = Literal["answer", "chunk", "frame", "wire"]
 STATUSES = (400, 401, 402, 403, 404, 405, 408, 409, 413, 415, 422, 424, 425, 429, 500, 501, 502, 503, 504, 529)
 ERROR_SHAPES = ("openai", "string", "venice", "detail", "flat", "html")
 OK_ERROR_SHAPES = ("object", "string", "list", "flat", "html")
+ENDS = ("fin", "reset", "clean")
 EVENT_SHAPES = ("object", "string", "list", "flat", "event", "field")
 
 
@@ -33,7 +34,7 @@ def _row(phase: Phase, text: str, **defaults: Value) -> FaultSpec:
 
 
 FAULTS: dict[str, FaultSpec] = {
-    # -- the answer as a whole: another status, another body, another type ------------------------------------------
+    # -- the answer as a whole: another status, another body, another type ------------------------------
     "status": _row(
         "answer",
         f"refuse with STATUS in one of the shapes {', '.join(ERROR_SHAPES)}; retry_after is sent as it stands",
@@ -57,7 +58,7 @@ FAULTS: dict[str, FaultSpec] = {
     "huge_headers": _row("answer", "a response head of SIZE bytes more than usual", size=70_000, lines=4),
     "no_request_id": _row("answer", "no x-request-id"),
     "no_cache_control": _row("answer", "no cache-control on a stream"),
-    # -- chunks: valid events that say the wrong thing ----------------------------------------------------------------
+    # -- chunks: valid events that say the wrong thing --------------------------------------------------
     "no_finish": _row("chunk", "no finish_reason ever"),
     "two_finishes": _row("chunk", "the finishing chunk twice"),
     "finish": _row("chunk", "finish_reason replaced by VALUE (eos, error, or nothing at all)", value="eos"),
@@ -96,7 +97,7 @@ FAULTS: dict[str, FaultSpec] = {
     "tool_object": _row("chunk", "arguments as an object"),
     "tool_cumulative": _row("chunk", "arguments so far instead of the next piece"),
     "tool_finish_stop": _row("chunk", "tool calls that end with finish_reason stop"),
-    # -- frames: the event stream itself ------------------------------------------------------------------------------
+    # -- frames: the event stream itself ----------------------------------------------------------------
     "crlf": _row("frame", "lines end with CRLF"),
     "cr": _row("frame", "lines end with CR"),
     "no_space": _row("frame", "data: without the space"),
@@ -125,7 +126,7 @@ FAULTS: dict[str, FaultSpec] = {
     "duplicate": _row("frame", "the event number AFTER twice", after=2),
     "reorder": _row("frame", "two neighbouring events in the wrong order", after=2),
     "unterminated": _row("frame", "the last event without its blank line"),
-    # -- the wire: bytes, time, connection ------------------------------------------------------------------------------
+    # -- the wire: bytes, time, connection --------------------------------------------------------------
     "cut": _row("wire", "the body ends at byte AT: fin, reset, or clean (a well-formed end)", at=200, end="fin"),
     "cut_utf8": _row("wire", "the body ends inside a multi-byte character: fin, reset or clean", end="fin"),
     "close_head": _row("wire", "the connection is closed before the head"),
@@ -151,6 +152,20 @@ FAULTS: dict[str, FaultSpec] = {
 }
 
 
+# Parameters that take one of a few words, by fault and name.
+CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("status", "shape"): ERROR_SHAPES,
+    ("rate_limit", "shape"): ERROR_SHAPES,
+    ("refusal_shape", "shape"): ERROR_SHAPES,
+    ("ok_error", "shape"): OK_ERROR_SHAPES,
+    ("error_event", "shape"): EVENT_SHAPES,
+    ("reasoning", "field"): ("reasoning", "reasoning_content", "both"),
+    ("usage_choices", "shape"): ("null", "missing", "non_empty"),
+    ("cut", "end"): ENDS,
+    ("cut_utf8", "end"): ENDS,
+}
+
+
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A fault by name, with parameters that override the table's defaults.
 
@@ -173,6 +188,9 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
             fits = isinstance(value, (int, float)) if isinstance(default, float) else type(value) is type(default)
             if not fits:
                 raise ValueError(f"fault {self.name!r}: {key} must be {type(default).__name__}, not {value!r}")
+            allowed = CHOICES.get((self.name, key))
+            if allowed is not None and value not in allowed:
+                raise ValueError(f"fault {self.name!r}: {key} must be one of {', '.join(allowed)}, not {value!r}")
 
     @property
     def phase(self) -> Phase:

@@ -1,7 +1,7 @@
 """The scripted backend: what the imitated model says, and how OpenAI's two forms put it.
 
-Owns the rules (tools and schemas are filled in, everything else gets a fixed sentence) and the well-formed answer, whole
-or in chunks. Knows no bytes, no HTTP and no faults. Invariant: same request, same number, same answer.
+Owns the rules (tools and schemas are filled in, everything else gets a fixed sentence) and the well-formed answer,
+whole or in chunks. Knows no bytes, no HTTP and no faults. Invariant: same request, same number, same answer.
 """
 
 import base64
@@ -182,7 +182,7 @@ def _pieces(text: str, size: int = 5) -> list[str]:
     return [text[at : at + size] for at in range(0, len(text), size)]
 
 
-# -- chat, whole ------------------------------------------------------------------------------------------------------
+# -- chat, whole ----------------------------------------------------------------------------------------
 
 
 def chat_body(saying: Saying, request: ChatRequest) -> Json:
@@ -221,7 +221,7 @@ def _logprobs(tokens: list[str], top: int) -> Json:
     return {"content": content, "refusal": None}
 
 
-# -- chat, in chunks ----------------------------------------------------------------------------------------------------
+# -- chat, in chunks ------------------------------------------------------------------------------------
 
 
 def chat_chunks(saying: Saying, request: ChatRequest) -> list[Json]:
@@ -268,7 +268,7 @@ def _framed(saying: Saying, form: str, choices: list[Json], usage: bool) -> list
     return chunks
 
 
-# -- legacy completions -----------------------------------------------------------------------------------------------------
+# -- legacy completions ---------------------------------------------------------------------------------
 
 
 def completion_body(saying: Saying, request: CompletionRequest) -> Json:
@@ -290,8 +290,7 @@ def completion_chunks(saying: Saying, request: CompletionRequest) -> list[Json]:
             rows.append({"index": index, **_text_choice([token], request, offset), "finish_reason": None})
             offset += len(token)
         rows.append({"index": index, "text": "", "logprobs": None, "finish_reason": choice.finish})
-    chunks = _framed(saying, "text_completion", rows, request.wants_usage)
-    return chunks
+    return _framed(saying, "text_completion", rows, request.wants_usage)
 
 
 def _text_choice(tokens: list[str], request: CompletionRequest, offset: int) -> Json:
@@ -310,7 +309,7 @@ def _text_choice(tokens: list[str], request: CompletionRequest, offset: int) -> 
     return {"text": "".join(tokens), "logprobs": logprobs}
 
 
-# -- embeddings ---------------------------------------------------------------------------------------------------------------
+# -- embeddings -----------------------------------------------------------------------------------------
 
 
 def embedding_body(request: EmbeddingRequest) -> Json:

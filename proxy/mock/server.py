@@ -7,6 +7,7 @@ runs and every exchange has ended.
 import asyncio
 import signal
 import ssl
+import sys
 from typing import Self
 
 from proxy.mock.answers import Backend
@@ -87,5 +88,6 @@ async def run(options: MockOptions) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with MockServer(options) as mock:
-        print(f"listening on {options.unix or mock.url}", flush=True)
+        sys.stdout.write(f"listening on {options.unix or mock.url}\n")
+        sys.stdout.flush()
         await stopped.wait()

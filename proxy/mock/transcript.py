@@ -16,7 +16,8 @@ Do = Literal["head", "piece", "end", "send", "pause", "hold", "close", "drop", "
 
 
 class Step(NamedTuple):
-    """One thing to do: send bytes, wait `seconds`, hold until released, close (FIN, lawful), drop (FIN, not), reset (RST).
+    """One thing to do: send bytes, wait `seconds`, hold until released, close (FIN, lawful), drop (FIN, unlawful) or
+    reset (RST).
 
     `head`, `piece` (of the body, not yet coded) and `end` exist only while faults are applied; `steps` turns them
     into `send`.
@@ -123,7 +124,7 @@ def _ended(plan: list[Step]) -> list[Step]:
     return plan
 
 
-# -- faults on an answer in pieces ----------------------------------------------------------------------------------------
+# -- faults on an answer in pieces ----------------------------------------------------------------------
 
 Plan = list[Step]
 
@@ -212,7 +213,7 @@ def _closes(plan: Plan) -> Iterable[Step]:
     return [step for step in plan if step.do == "close"]
 
 
-# -- faults on bytes ----------------------------------------------------------------------------------------------------------
+# -- faults on bytes ------------------------------------------------------------------------------------
 
 
 def _dribble(plan: Plan, fault: Fault, _: random.Random) -> Plan:

@@ -57,7 +57,7 @@ def _texts(chunks: Chunks) -> Iterator[tuple[Json, str]]:
             yield choice, "text"
 
 
-# -- finish, role, identity ---------------------------------------------------------------------------------------------------
+# -- finish, role, identity -----------------------------------------------------------------------------
 
 
 def _no_finish(chunks: Chunks, _: Fault, __: Json) -> Chunks:
@@ -117,7 +117,7 @@ def _wrong_object(chunks: Chunks, _: Fault, __: Json) -> Chunks:
     return chunks
 
 
-# -- choices and content ----------------------------------------------------------------------------------------------------------
+# -- choices and content --------------------------------------------------------------------------------
 
 
 def _choices_missing(chunks: Chunks, _: Fault, __: Json) -> Chunks:
@@ -171,7 +171,7 @@ def _before_content(chunks: Chunks, deltas: list[Json]) -> Chunks:
     return chunks[:first] + made + chunks[first:]
 
 
-# -- usage ----------------------------------------------------------------------------------------------------------------------------
+# -- usage ----------------------------------------------------------------------------------------------
 
 
 def _usage_missing(chunks: Chunks, _: Fault, __: Json) -> Chunks:
@@ -228,7 +228,7 @@ def wrong_sum(holder: Json) -> None:
         holder["usage"] = {**holder["usage"], "total_tokens": holder["usage"]["total_tokens"] + 7}
 
 
-# -- tool calls -------------------------------------------------------------------------------------------------------------------------
+# -- tool calls -----------------------------------------------------------------------------------------
 
 
 def _tool_index(change: Callable[[int], int | None]) -> Callable[[Chunks, Fault, Json], Chunks]:
@@ -269,7 +269,7 @@ def _tool_object(chunks: Chunks, _: Fault, __: Json) -> Chunks:
             whole[key] = whole.get(key, "") + call["function"]["arguments"]
     kept: Chunks = []
     for chunk in chunks:
-        calls = [call for call in _tool_deltas([chunk])]
+        calls = list(_tool_deltas([chunk]))
         if calls and "id" not in calls[0]:
             continue
         for call in calls:

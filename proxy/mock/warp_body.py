@@ -18,7 +18,9 @@ Json = dict[str, Any]
 
 
 def warp_body(body: Json, faults: Iterable[Fault]) -> Json:
-    """The whole answer with the faults applied in order."""
+    """The whole answer of a chat or a completion with the faults applied in order; anything else as it is."""
+    if body["object"] not in ("chat.completion", "text_completion"):
+        return body
     body = copy.deepcopy(body)
     for fault in faults:
         bend = _BODIES.get(fault.name)

@@ -71,7 +71,7 @@ def reasoning(seen: Seen) -> None:
                 raise Fail(f"{name}: {clip(piece)}")
 
 
-@check("chunk.error-key", "no error key in a chunk that is no error", (*STREAMS, "plain"))
+@check("chunk.error-key", "no error key in a chunk that is no error", STREAMS, _READ)
 def error_key(seen: Seen) -> None:
     for name, chunk in seen.chunks():
         if "error" in chunk:
@@ -82,9 +82,17 @@ def error_key(seen: Seen) -> None:
     "chunk.fingerprint", "system_fingerprint is a string or absent, never null", (*STREAMS, "plain"), severity="should"
 )
 def fingerprint(seen: Seen) -> None:
-    for name, chunk in seen.chunks():
+    for name, chunk in [*seen.chunks(), *(("plain", answer) for answer in _plain(seen))]:
         if not isinstance(chunk.get("system_fingerprint", ""), str):
             raise Fail(f"{name}: {clip(chunk)}")
+
+
+def _plain(seen: Seen) -> list[dict[str, Any]]:
+    """The plain answer, where there is one that can be read."""
+    try:
+        return [seen.json("plain")]
+    except (Fail, Skip):
+        return []
 
 
 def _by_choice(stream: Stream) -> dict[int, list[dict[str, Any]]]:
@@ -132,7 +140,7 @@ def finish_last(seen: Seen) -> None:
                 raise Fail(f"{name}: choice {index}: {clip(late[0])}")
 
 
-# -- usage ---------------------------------------------------------------------------------------------------
+# -- usage ----------------------------------------------------------------------------------------------
 
 
 def _with_usage(seen: Seen) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -168,7 +176,7 @@ def usage_choices(seen: Seen) -> None:
 @check("usage.null", "asked for usage: usage: null on the chunks before", _USAGE, ("usage.once",), "should")
 def usage_null(seen: Seen) -> None:
     for name, chunks in _with_usage(seen):
-        bare = next((chunk for chunk in chunks if "usage" not in chunk), None)
+        bare = next((chunk for chunk in chunks if "choices" in chunk and "usage" not in chunk), None)
         if bare is not None:
             raise Fail(f"{name}: {clip(bare)}")
 
@@ -184,9 +192,7 @@ def usage_unasked(seen: Seen) -> None:
 @check("usage.sum", "counts are integers, and total is their sum", (*_USAGE, "plain"))
 def usage_sum(seen: Seen) -> None:
     counted = [(name, chunk["usage"]) for name, chunk in seen.chunks() if chunk.get("usage")]
-    answer = seen.answers.get("plain")
-    if answer is not None and answer.status == 200:
-        counted += [("plain", usage) for usage in [seen.document("plain").get("usage")] if usage]
+    counted += [("plain", answer["usage"]) for answer in _plain(seen) if answer.get("usage")]
     if not counted:
         raise Skip("no usage was seen")
     for name, usage in counted:

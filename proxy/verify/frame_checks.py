@@ -96,7 +96,7 @@ def fields(seen: Seen) -> None:
 @check("sse.empty", "no event with empty data", STREAMS, _GROUND)
 def empty(seen: Seen) -> None:
     for name, event in seen.events():
-        if event.data is not None and not event.data.strip():
+        if event.separated and event.data is not None and not event.data.strip():
             raise Fail(f"{name}: {clip(event.raw)}")
 
 

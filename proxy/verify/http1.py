@@ -75,7 +75,7 @@ class Response:
     def _over(self) -> bool:
         return self.end != "open"
 
-    # -- states: each consumes from the buffer and says whether to go on -------------------------------------
+    # -- states: each consumes from the buffer and says whether to go on --------------------------------
 
     def _read_head(self, at: float) -> bool:
         end = self._buffer.find(b"\r\n\r\n")

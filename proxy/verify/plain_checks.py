@@ -83,7 +83,7 @@ def keys(seen: Seen) -> None:
     "param.n",
     "n=2: two choices, 0 before 1, in a stream, too",
     ("plain_n", "stream_n"),
-    ("plain.shape", "stream.content"),
+    ("plain.shape", "stream.content", "stream.whole"),
 )
 def n(seen: Seen) -> None:
     indices = [choice.get("index") for choice in choices(seen.json("plain_n"))]
@@ -100,7 +100,7 @@ def n(seen: Seen) -> None:
     "param.stop",
     "stop ends the text before the stop word, finish_reason stop",
     ("plain", "plain_stop"),
-    ("plain.shape",),
+    ("plain.finish",),
 )
 def stop(seen: Seen) -> None:
     word = stop_word(seen)
@@ -110,7 +110,7 @@ def stop(seen: Seen) -> None:
 
 
 @check(
-    "param.max-tokens", "max_tokens: 1 gives one token and finish_reason length", ("plain_length",), ("plain.shape",)
+    "param.max-tokens", "max_tokens: 1 gives one token and finish_reason length", ("plain_length",), ("plain.finish",)
 )
 def max_tokens(seen: Seen) -> None:
     choice = _first(seen, "plain_length")
@@ -133,7 +133,7 @@ def parts(seen: Seen) -> None:
         raise Fail(f"{answer.status}: {clip(seen.body('plain_parts'))}")
 
 
-# -- models --------------------------------------------------------------------------------------------------
+# -- models ---------------------------------------------------------------------------------------------
 
 
 def _is_model(row: object) -> bool:
@@ -166,7 +166,7 @@ def model(seen: Seen) -> None:
         raise Fail(f"{answer.status}: {clip(row)}")
 
 
-# -- embeddings ----------------------------------------------------------------------------------------------
+# -- embeddings -----------------------------------------------------------------------------------------
 
 
 def _vectors(seen: Seen, name: str) -> list[object]:

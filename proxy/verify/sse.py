@@ -4,6 +4,7 @@ Owns lines, events and their JSON. Judges nothing. Invariant: what a lenient cli
 here, so that one fault of framing does not hide the next one.
 """
 
+import itertools
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,8 +81,9 @@ class Stream:
 
     @property
     def chunks(self) -> list[dict[str, Any]]:
-        """The JSON objects of the events that are no errors, in order."""
-        return [event.json for event in self.events if isinstance(event.json, dict) and not event.error]
+        """The JSON objects of the events up to [DONE] that are no errors, in order."""
+        spoken = itertools.takewhile(lambda event: not event.done, self.events)
+        return [event.json for event in spoken if isinstance(event.json, dict) and not event.error]
 
     @property
     def failure(self) -> Event | None:

@@ -12,6 +12,7 @@ from proxy.verify.check import check
 from proxy.verify.seen import Fail, Seen, Skip, choices, clip, deltas
 
 _ASKS = ("stream_tools",)
+_WHOLE = ("plain_tools",)
 _READ = ("stream.content", "stream.error", "stream.whole", "chunk.choices")
 
 
@@ -93,24 +94,20 @@ def arguments(seen: Seen) -> None:
         _decoded("".join(parts))
 
 
-@check("tools.finish", "a choice with tool calls finishes with tool_calls", (*_ASKS, "plain_tools"), _READ)
+@check("tools.finish", "a choice with tool calls finishes with tool_calls", _ASKS, (*_READ, "chunk.finish-enum"))
 def finish(seen: Seen) -> None:
     _pieces(seen)
-    reasons = [
-        choice.get("finish_reason")
+    reasons = {
+        str(choice.get("finish_reason"))
         for chunk in seen.stream("stream_tools").chunks
         for choice in choices(chunk)
         if choice.get("index") == 0 and choice.get("finish_reason")
-    ]
-    if reasons not in (["tool_calls"], []):
-        raise Fail(f"stream_tools: {clip(reasons)}")
-    if _message(seen).get("tool_calls"):
-        reason = choices(seen.json("plain_tools"))[0].get("finish_reason")
-        if reason != "tool_calls":
-            raise Fail(f"plain_tools: {reason!r}")
+    }
+    if not reasons <= {"tool_calls"}:
+        raise Fail(clip(sorted(reasons)))
 
 
-@check("tools.plain", "a whole answer's calls have id, type, name and arguments as JSON text", ("plain_tools",))
+@check("tools.plain", "a whole answer's calls have id, type, name and arguments as JSON text", _WHOLE, ("plain.shape",))
 def plain(seen: Seen) -> None:
     for call in _calls(seen):
         function = _function(call)
@@ -121,7 +118,20 @@ def plain(seen: Seen) -> None:
         _decoded(function["arguments"])
 
 
-@check("tools.result", "a tool's result is taken, after an assistant message without content", ("tool_result",))
+@check("tools.plain-finish", "a whole answer with tool calls finishes with tool_calls", _WHOLE, ("plain.finish",))
+def plain_finish(seen: Seen) -> None:
+    _calls(seen)
+    reason = choices(seen.json("plain_tools"))[0].get("finish_reason")
+    if reason != "tool_calls":
+        raise Fail(f"finish_reason {reason!r}")
+
+
+@check(
+    "tools.result",
+    "a tool's result is taken, after an assistant message without content",
+    ("tool_result",),
+    ("plain.status",),
+)
 def result(seen: Seen) -> None:
     answer = seen.answer("tool_result")
     if "tool" in seen.body("tool_result").decode("utf-8", "replace") and answer.status == 400:
@@ -139,4 +149,4 @@ def _decoded(text: str) -> None:
         raise Fail(f"no object: {clip(text)}")
 
 
-CHECKS = (index, head, once, arguments, finish, plain, result)
+CHECKS = (index, head, once, arguments, finish, plain, plain_finish, result)

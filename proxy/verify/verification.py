@@ -21,8 +21,8 @@ CHECKS: tuple[Check, ...] = (
     *head_checks.CHECKS,
     *frame_checks.CHECKS,
     *chunk_checks.CHECKS,
-    *tool_checks.CHECKS,
     *plain_checks.CHECKS,
+    *tool_checks.CHECKS,
     *error_checks.CHECKS,
 )
 
