@@ -30,6 +30,7 @@ FAMILIES: dict[str, Family] = {
         Family("hermes", open="<tool_call>", close="</tool_call>", between=" \t\r\n}]"),
         Family("llama3", open="<|python_tag|>", bare=True, args_key="parameters", between=" \t\r\n;,"),
         Family("mistral", open="[TOOL_CALLS]", named_args=True),
+        Family("mistral_args", open="[TOOL_CALLS]", named_args=True),  # parsed alike; the grammar forces name[ARGS]{…}
         Family("generic", bare=True, between=" \t\r\n;,"),
     )
 }

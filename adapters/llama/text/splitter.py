@@ -119,8 +119,7 @@ class Splitter:
                 out.append(Reasoning(thought))
             if answer:
                 self._answer(answer, out)
-            if self._reasoning.over:
-                self._settle()
+            self._settle()
         return out
 
     def _settle(self) -> None:
