@@ -43,8 +43,13 @@ class Loaded:
             isolate=setup.isolate_cache,
         )
         self.scheduler = Scheduler(self.context, vocab, kv, setup)
-        template = model.chat_template()
-        prompting = Prompting(template, bos=_special(vocab, vocab.bos), eos=_special(vocab, vocab.eos))
+        prompting = Prompting(
+            model.templates(),
+            bos=_special(vocab, vocab.bos),
+            eos=_special(vocab, vocab.eos),
+            pieces=vocab.special_texts.values(),
+        )
+        vocab.show(prompting.markers())
         self.preparer = Preparer(vocab, prompting, self.context.n_ctx_seq, self.context.n_seq)
         self.info = ModelInfo(
             path=path,
@@ -53,10 +58,10 @@ class Loaded:
             n_seq=self.context.n_seq,
             unified=setup.unified,
             gpu_layers=setup.gpu_layers,
-            chat_template=template is not None,
             load_s=time.monotonic() - began,
             rss=rss(),
             **model.numbers(),
+            **prompting.described(),
         )
 
     @property

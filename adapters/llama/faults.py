@@ -52,6 +52,10 @@ def not_loadable(failed: frames.Failed) -> UpstreamError:
     return UpstreamError(_FAULTS.get(failed.code, Fault.MALFORMED), f"the model cannot be loaded: {failed.message}", accepted=False)
 
 
+def bad_file(reason: str) -> UpstreamError:
+    return UpstreamError(Fault.MALFORMED, f"the model cannot be loaded: {reason}", accepted=False)
+
+
 def quarantined(reason: str, remaining_s: float) -> UpstreamError:
     return UpstreamError(
         Fault.OVERLOADED,

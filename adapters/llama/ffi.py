@@ -10,7 +10,7 @@ import importlib.util
 import sys
 import types
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
 KV_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
+_ATTR_CONTROL, _ATTR_USER_DEFINED = 1 << 3, 1 << 4
 POOLING = {"mean": 1, "cls": 2, "last": 3}
 
 
@@ -76,16 +77,29 @@ class Vocab:
         self.eos = int(lib.llama_vocab_eos(self.ptr))
         self.eog = np.array([t for t in range(self.size) if lib.llama_vocab_is_eog(self.ptr, t)], dtype=np.int32)
         self.eog_set = frozenset(self.eog.tolist())
-        self.pieces = self._all_pieces(special=False)
+        self.pieces = self._all_pieces()
+        self.special_texts = self._special_texts()
 
-    def _all_pieces(self, special: bool) -> list[bytes]:
+    def _all_pieces(self) -> list[bytes]:
         """Text bytes per id. Control tokens are empty, but user-defined ones are rendered."""
         buffer = ctypes.create_string_buffer(512)
         to_piece, ptr, out = lib.llama_token_to_piece, self.ptr, []
         for token in range(self.size):
-            n = to_piece(ptr, token, buffer, 512, 0, special)
-            out.append(buffer.raw[:n] if n >= 0 else self._long_piece(token, -n, special))
+            n = to_piece(ptr, token, buffer, 512, 0, False)
+            out.append(buffer[:n] if n >= 0 else self._long_piece(token, -n, False))
         return out
+
+    def _special_texts(self) -> dict[int, str]:
+        """Control and user-defined tokens, by id."""
+        get, ptr = lib.llama_vocab_get_attr, self.ptr
+        special = [t for t in range(self.size) if get(ptr, t) & (_ATTR_CONTROL | _ATTR_USER_DEFINED)]
+        return {t: self.special_piece(t).decode("utf-8", "replace") for t in special}
+
+    def show(self, texts: Collection[str]) -> None:
+        """Renders these control tokens as text from now on: markers that are looked for in the answer."""
+        for token, text in self.special_texts.items():
+            if text in texts:
+                self.pieces[token] = text.encode()
 
     def _long_piece(self, token: int, size: int, special: bool) -> bytes:
         buffer = ctypes.create_string_buffer(size)
@@ -161,9 +175,16 @@ class Model:
                 return bytes(buffer.raw[:n]).decode("utf-8", "replace")
             room = n + 1
 
-    def chat_template(self, name: str | None = None) -> str | None:
-        text = lib.llama_model_chat_template(self.ptr, name.encode() if name else None)
-        return text.decode("utf-8", "replace") if text else None
+    def templates(self) -> dict[str, str]:
+        """The chat templates of the metadata, by key."""
+        found: dict[str, str] = {}
+        buffer = ctypes.create_string_buffer(256)
+        for index in range(lib.llama_model_meta_count(self.ptr)):
+            n = lib.llama_model_meta_key_by_index(self.ptr, index, buffer, 256)
+            key = buffer.value.decode("utf-8", "replace")
+            if 0 < n < 256 and key.startswith("tokenizer.chat_template"):
+                found[key] = self.meta(key) or ""
+        return found
 
     def numbers(self) -> dict[str, Any]:
         """What `ModelInfo` says about the file."""

@@ -1,16 +1,17 @@
 """The model's own way of being asked: its chat template, its marks for reasoning and tool calls, its grammars.
 
 Owns the meeting of `chat`, `grammar` and `text` for one loaded model. Refuses to know tokens and llama.cpp: it is given
-the model's template and special texts once. Invariant: what a grammar forces is what the splitter looks for.
+the model's metadata and special texts once. Invariant: what a grammar forces is what the splitter looks for.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from adapters.llama import spec
-from adapters.llama.chat.errors import MessageError, TemplateError, TemplateRefused
-from adapters.llama.chat.template import CompiledTemplate
+from adapters.llama.chat import ChatRequest, MessageError, Prompts, TemplateError, TemplateRefused
 from adapters.llama.spec import Generate, GrammarSpec
-from adapters.llama.text import ReasoningMarkers, SplitterOptions
+from adapters.llama.text import FAMILIES, ReasoningMarkers, SplitterOptions, ToolOptions
 
 
 class PromptError(Exception):
@@ -30,34 +31,84 @@ class Rendered:
     add_special: bool = True
     parse_special: bool = False
     reasoning: ReasoningMarkers | None = None
+    tools: ToolOptions | None = None
     grammar: GrammarSpec | None = None
 
 
 class Prompting:
     """Stateless after construction but for compiled templates; used by one thread."""
 
-    def __init__(self, template: str | None, *, bos: str = "", eos: str = "") -> None:
-        self._template = CompiledTemplate(template, bos=bos, eos=eos) if template else None
+    def __init__(self, metadata: Mapping[str, str], *, bos: str = "", eos: str = "", pieces: Collection[str] = ()) -> None:
+        self.trouble = ""
+        self._prompts: Prompts | None = None
+        try:
+            self._prompts = Prompts.of(metadata, bos=bos, eos=eos, pieces=pieces)
+        except TemplateError as error:
+            self.trouble = str(error)  # the model still serves bare prompts
+
+    def described(self) -> dict[str, Any]:
+        """What `ModelInfo` says about it."""
+        if self._prompts is None:
+            return {"template_trouble": self.trouble}
+        traits = self._prompts.traits()
+        return {
+            "chat_template": self._prompts.default_name or "model",
+            "templates": self._prompts.names,
+            "tool_family": self._prompts.traits(tools=True).family,
+            "takes_tools": self._prompts.traits(tools=True).tools,
+            "reasoning_markers": (traits.think_open, traits.think_close) if traits.think_open else None,
+        }
+
+    def markers(self) -> frozenset[str]:
+        """Special texts that the splitter looks for, so they must not be rendered as nothing."""
+        found = {text for family in FAMILIES.values() for text in (family.open, family.close) if text}
+        if self._prompts is not None:
+            traits = self._prompts.traits()
+            found |= {traits.think_open, traits.think_close}
+        return frozenset(found - {""})
 
     def render(self, request: Generate) -> Rendered:
         """Raises PromptError."""
         if request.messages is None:
             return Rendered(request.prompt or "", grammar=request.grammar)
-        if self._template is None:
-            raise PromptError(spec.UNSUPPORTED, "the model has no chat template", "messages")
+        if self._prompts is None:
+            raise PromptError(spec.UNSUPPORTED, f"the model cannot chat: {self.trouble}", "messages")
+        tools = [] if request.tool_choice == "none" else request.tools or []
+        chat = ChatRequest(
+            messages=request.messages,
+            tools=tools,
+            parallel_tool_calls=request.parallel_tool_calls,
+            documents=request.documents,
+            kwargs=request.template_kwargs,
+            disable_thinking=request.disable_thinking,
+            template=request.template,
+        )
         try:
-            text = self._template.render(
-                {"messages": request.messages, "tools": request.tools, "add_generation_prompt": True}
-                | request.template_kwargs
-            )
-        except (TemplateRefused, MessageError) as error:
+            prompt = self._prompts.render(chat)
+        except MessageError as error:
+            raise PromptError(spec.REFUSED, str(error), error.param) from error
+        except TemplateRefused as error:
             raise PromptError(spec.REFUSED, str(error), "messages") from error
         except TemplateError as error:
-            raise PromptError(spec.REFUSED, str(error), "messages") from error
-        return Rendered(text, add_special=False, parse_special=True, grammar=request.grammar)
+            raise PromptError(spec.UNSUPPORTED, str(error), "messages") from error
+        options = None
+        if tools:
+            names = tuple(str(tool.get("function", tool).get("name", "")) for tool in tools)
+            options = ToolOptions(prompt.family, names, request.parallel_tool_calls)
+        return Rendered(
+            prompt.text,
+            add_special=not prompt.starts_with_bos,
+            parse_special=True,
+            reasoning=prompt.reasoning if request.reasoning else None,
+            tools=options,
+            grammar=request.grammar,
+        )
 
     def splitter(self, request: Generate, rendered: Rendered) -> SplitterOptions:
         """What to look for in the answer."""
         return SplitterOptions(
-            stops=request.sampling.stop, reasoning=rendered.reasoning, max_reasoning=request.max_reasoning_tokens
+            stops=tuple(stop for stop in request.sampling.stop if stop),
+            reasoning=rendered.reasoning,
+            tools=rendered.tools,
+            max_reasoning=request.max_reasoning_tokens,
         )

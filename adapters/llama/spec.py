@@ -20,6 +20,9 @@ SERVER = "server"  # our fault
 UNSUPPORTED = "unsupported"  # this model cannot do it
 MALFORMED = "malformed"  # the model file
 
+ALL_LAYERS = 9999
+AUTO_LAYERS = -1  # as many as fit a GPU, where there is one
+
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """A model's context, every number decided. `n_ctx` is the whole pool: tokens of all sequences together.
@@ -34,7 +37,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     n_batch: int = 2048
     n_ubatch: int = 512
     threads: int = 2
-    gpu_layers: int = 0
+    gpu_layers: int = 0  # or ALL_LAYERS, AUTO_LAYERS
     kv_type: str = "f16"
     flash_attention: bool | None = None  # None: llama.cpp decides
     swa_full: bool = False
@@ -42,7 +45,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     gap_factor: float = 2.0
     reserve: int = 512  # tokens set aside for a call that names no max_tokens
     isolate_cache: bool = False  # prefixes are shared within one tenant key only
-    copy_min: int = 512  # split mode: shortest prefix worth copying a whole stream for
+    copy_min: int = 64  # split mode: shortest prefix worth copying a whole stream for
     host_cache: int = 0  # bytes of host memory for prefixes of evicted sequences
     host_cache_dir: str = ""  # where they outlive the process ("" = they do not)
     use_mmap: bool = True
@@ -91,12 +94,15 @@ class Generate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tool_choice: Any = None
     parallel_tool_calls: bool = True
     response_format: dict[str, Any] | None = None
+    documents: list[Any] = []
+    template: str = ""  # one of the model's named templates
     template_kwargs: dict[str, Any] = {}
+    disable_thinking: bool = False
     sampling: Sampling = Sampling()
     n: int = 1
     max_tokens: int | None = None
     grammar: GrammarSpec | None = None
-    reasoning: bool = True  # split reasoning off, where the template has markers for it
+    reasoning: bool = True  # split reasoning off, where the template has markers for it; a bare prompt has none
     max_reasoning_tokens: int | None = None
     priority: int = 0
     tenant: str = ""
@@ -166,11 +172,13 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     gpu_layers: int = 0
     generates: bool = True
     embeds: bool = True
-    chat_template: bool = False
-    template_name: str = ""
+    chat_template: str = ""  # "model", or the name of our default where the file has none
+    templates: tuple[str, ...] = ()
     tool_family: str = ""
+    takes_tools: bool = False  # the template itself offers tools; else a system text does
     reasoning_markers: tuple[str, str] | None = None
-    system_info: str = ""
+    template_trouble: str = ""  # why there is no chat, although the file has a template
+    pooling: str = ""
     load_s: float = 0.0
     rss: int = 0
 

@@ -1,0 +1,337 @@
+"""Which models are loaded: on demand, at most so many, for so long.
+
+Owns residents, their users, eviction and expiry. Refuses to know calls and processes (`supervisor`). Invariants: an
+engine is stopped only when nobody uses it; a model that waits for a place gets one after `patience_s` plus the calls
+then running, since the resident that must go takes no new users; of a model there is at most one resident.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from adapters.llama import faults
+from adapters.llama.footprint import DoesNotFit, Footprint, Machine, Wishes, estimate, plan, this_machine
+from adapters.llama.gguf_meta import GgufError, read
+from adapters.llama.quarantine import Quarantine
+from adapters.llama.spec import ModelInfo, Setup
+from adapters.llama.supervisor import Engine, Policy
+
+Progress = Callable[[float], None]
+
+
+class Residency(msgspec.Struct, frozen=True, kw_only=True):
+    """`keep_s` after its last call a model is unloaded: 0 at once, negative never. Times in seconds."""
+
+    keep_s: float = 1800.0
+    max_loaded: int = 2
+    patience_s: float = 10.0
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """One resident, for the admin routes and `models`. Bytes and seconds."""
+
+    path: str
+    state: str  # loading ready restarting draining failed stopping
+    progress: float
+    users: int
+    parallel: int
+    keep_s: float
+    idle_s: float
+    restarts: int
+    estimated: int
+    measured: int
+    info: ModelInfo | None
+
+
+class Resident:
+    """A model that has a place."""
+
+    def __init__(self, path: str, keep_s: float, wishes: Wishes) -> None:
+        self.path = path
+        self.keep_s = keep_s
+        self.wishes = wishes
+        self.engine: Engine | None = None
+        self.footprint = Footprint(weights=0, kv=0, compute=0)
+        self.users = 0
+        self.idle_since = time.monotonic()
+        self.draining = False
+        self.stopping = False
+        self.listeners: set[Progress] = set()
+        self.timer: asyncio.TimerHandle | None = None
+        self.loading: asyncio.Task[Engine] | None = None
+
+    @property
+    def state(self) -> str:
+        if self.stopping or self.draining:
+            return "stopping" if self.stopping else "draining"
+        if self.engine is None or self.engine.state == "starting":
+            return "loading"
+        return self.engine.state
+
+    def report(self, share: float) -> None:
+        for listener in list(self.listeners):
+            listener(share)
+
+
+class Hold:
+    """The right to use a loaded engine until `release`, which is synchronous and idempotent."""
+
+    __slots__ = ("_release", "engine")
+
+    def __init__(self, engine: Engine, release: Callable[[], None]) -> None:
+        self.engine = engine
+        self._release: Callable[[], None] | None = release
+
+    def release(self) -> None:
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
+class Life:
+    """`acquire` and release; `load`, `unload` and `status` for the administrator; `aclose` at the end."""
+
+    def __init__(
+        self,
+        wishes: Wishes,
+        residency: Residency | None = None,
+        *,
+        policy: Policy | None = None,
+        machine: Callable[[], Machine] = this_machine,
+    ) -> None:
+        self.wishes = wishes
+        self.residency = residency or Residency()
+        self._policy = policy
+        self._machine = machine
+        self._quarantine = Quarantine()
+        self._residents: dict[str, Resident] = {}
+        self._waiting: dict[str, tuple[float, asyncio.Future[None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    # -- using ----------------------------------------------------------------------------------------------------
+
+    async def acquire(self, path: str, on_progress: Progress | None = None) -> Hold:
+        """Loads if need be. Raises UpstreamError when the model cannot be had. Cancelling it gives everything back."""
+        while True:
+            resident = await self._place(path)
+            resident.users += 1
+            self._touch(resident)
+            if on_progress is not None:
+                resident.listeners.add(on_progress)
+            try:
+                engine = await self._engine(resident)
+            except BaseException:
+                self._let_go(resident)
+                raise
+            finally:
+                if on_progress is not None:
+                    resident.listeners.discard(on_progress)
+            if not resident.stopping:
+                return Hold(engine, lambda: self._let_go(resident))
+            self._let_go(resident)
+
+    async def _engine(self, resident: Resident) -> Engine:
+        if resident.loading is None:
+            resident.loading = asyncio.create_task(self._load(resident))
+        try:
+            return await asyncio.shield(resident.loading)
+        except asyncio.CancelledError:
+            if resident.loading is not None and resident.loading.cancelled():
+                raise faults.gone("the model was unloaded while it was being loaded") from None
+            raise
+
+    async def _load(self, resident: Resident) -> Engine:
+        """Header, plan, process. A failed load leaves no resident behind."""
+        try:
+            setup = await self._plan(resident)
+            engine = Engine(
+                resident.path, setup, policy=self._policy, quarantine=self._quarantine, on_progress=resident.report
+            )
+            resident.engine = engine
+            await engine.start()
+            return engine
+        except BaseException:
+            self._discard(resident)
+            raise
+
+    async def _plan(self, resident: Resident) -> Setup:
+        try:
+            meta = await asyncio.to_thread(read, resident.path)
+        except GgufError as error:
+            raise faults.bad_file(str(error)) from error
+        for last in (False, True):
+            try:
+                setup = plan(meta, resident.wishes, self._machine())
+                break
+            except DoesNotFit as error:
+                if last:
+                    raise faults.gone(str(error)) from error
+                await self._evict_idle(resident)
+        resident.footprint = estimate(meta, setup)
+        return setup
+
+    def _touch(self, resident: Resident) -> None:
+        if resident.timer is not None:
+            resident.timer.cancel()
+            resident.timer = None
+
+    def _let_go(self, resident: Resident) -> None:
+        resident.users -= 1
+        if resident.users:
+            return
+        resident.idle_since = time.monotonic()
+        broken = resident.engine is not None and resident.engine.state == "failed"
+        if resident.draining or resident.keep_s == 0 or broken:
+            self._stop(resident)
+        elif resident.keep_s > 0 and not self._closed:
+            resident.timer = asyncio.get_running_loop().call_later(resident.keep_s, self._expire, resident)
+        self._arrange()
+
+    def _expire(self, resident: Resident) -> None:
+        if not resident.users:
+            self._stop(resident)
+
+    # -- places ---------------------------------------------------------------------------------------------------
+
+    async def _place(self, path: str) -> Resident:
+        """The resident for a path; waits for a place if all are taken."""
+        while True:
+            if self._closed:
+                raise faults.gone("the local engine is closed")
+            resident = self._residents.get(path)
+            if resident is not None and not resident.draining and not resident.stopping:
+                return resident
+            if path not in self._waiting:
+                self._waiting[path] = (time.monotonic(), asyncio.get_running_loop().create_future())
+                self._arrange()
+            if path in self._waiting:
+                await asyncio.shield(self._waiting[path][1])
+
+    def _arrange(self) -> None:
+        """Gives free places to those who wait, longest first, and makes places for the rest."""
+        leaving = sum(1 for r in self._residents.values() if r.draining or r.stopping)
+        for path, (since, future) in list(self._waiting.items()):
+            if path not in self._residents and len(self._residents) < max(self.residency.max_loaded, 1):
+                self._residents[path] = Resident(path, self.residency.keep_s, self.wishes)
+                del self._waiting[path]
+                future.set_result(None)
+            elif leaving:
+                leaving -= 1  # a place is on its way
+            else:
+                self._make_place(since)
+
+    def _make_place(self, since: float) -> None:
+        """Stops an idle resident; or, once somebody has waited long enough, closes a busy one to new users."""
+        staying = [r for r in self._residents.values() if not r.draining and not r.stopping]
+        idle = [r for r in staying if not r.users]
+        if idle:
+            self._stop(min(idle, key=lambda r: r.idle_since))
+            return
+        waited = time.monotonic() - since
+        if waited >= self.residency.patience_s and staying:
+            min(staying, key=lambda r: r.users).draining = True
+            return
+        asyncio.get_running_loop().call_later(max(self.residency.patience_s - waited, 0.0) + 0.001, self._arrange)
+
+    def _stop(self, resident: Resident) -> None:
+        if resident.stopping:
+            return
+        resident.stopping = True
+        self._touch(resident)
+        task = asyncio.create_task(self._stopped(resident))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _stopped(self, resident: Resident) -> None:
+        try:
+            if resident.loading is not None and not resident.loading.done():
+                resident.loading.cancel()
+                await asyncio.gather(resident.loading, return_exceptions=True)
+            if resident.engine is not None:
+                await resident.engine.stop()
+        finally:
+            self._discard(resident)
+
+    def _discard(self, resident: Resident) -> None:
+        self._touch(resident)
+        resident.stopping = True
+        if self._residents.get(resident.path) is resident:
+            del self._residents[resident.path]
+        if resident.engine is not None and resident.engine.state not in ("stopped", "stopping"):
+            task = asyncio.create_task(resident.engine.stop(0.0))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if not self._closed:
+            self._arrange()
+
+    async def _evict_idle(self, wanting: Resident) -> None:
+        idle = [r for r in self._residents.values() if r is not wanting and not r.users]
+        for resident in idle:
+            self._stop(resident)
+        while any(self._residents.get(r.path) is r for r in idle):
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -- administration -------------------------------------------------------------------------------------------
+
+    async def load(
+        self, path: str, *, parallel: int | None = None, keep_s: float | None = None, on_progress: Progress | None = None
+    ) -> Status:
+        """Loads now, with its own number of parallel sequences and time to stay. A change of the first reloads."""
+        resident = self._residents.get(path)
+        if resident is not None and parallel is not None and resident.wishes.parallel != parallel:
+            await self.unload(path)
+        resident = await self._place(path)
+        if parallel is not None and resident.loading is None:
+            resident.wishes = msgspec.structs.replace(self.wishes, parallel=parallel)
+        if keep_s is not None:
+            resident.keep_s = keep_s
+        hold = await self.acquire(path, on_progress)
+        hold.release()
+        return self._status(resident)
+
+    async def unload(self, path: str) -> bool:
+        """Takes no new calls, lets those running end, then unloads. False if it was not loaded."""
+        resident = self._residents.get(path)
+        if resident is None:
+            return False
+        resident.draining = True
+        if not resident.users:
+            self._stop(resident)
+        while self._residents.get(path) is resident:
+            await asyncio.sleep(0.01) if not self._tasks else await asyncio.wait(self._tasks, timeout=0.05)
+        return True
+
+    def status(self) -> list[Status]:
+        return [self._status(resident) for resident in self._residents.values()]
+
+    def _status(self, resident: Resident) -> Status:
+        engine = resident.engine
+        info = None if engine is None else engine.info
+        return Status(
+            path=resident.path,
+            state=resident.state,
+            progress=0.0 if engine is None else engine.progress,
+            users=resident.users,
+            parallel=0 if engine is None else engine.setup.n_seq,
+            keep_s=resident.keep_s,
+            idle_s=0.0 if resident.users else time.monotonic() - resident.idle_since,
+            restarts=0 if engine is None else engine.restarts,
+            estimated=resident.footprint.total,
+            measured=0 if info is None else info.rss,
+            info=info,
+        )
+
+    async def aclose(self) -> None:
+        """Stops everything; calls still running fail."""
+        self._closed = True
+        for _, future in self._waiting.values():
+            if not future.done():
+                future.set_result(None)
+        self._waiting.clear()
+        for resident in list(self._residents.values()):
+            self._stop(resident)
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
