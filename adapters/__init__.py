@@ -8,10 +8,12 @@ import importlib
 from typing import Any, cast
 
 from adapters.options import Options
+from adapters.unbuilt import Unbuilt
 from proxy.ports import Adapter
 
 KINDS: dict[str, str] = {
     "openai": "adapters.openai_api.adapter:build",
+    "llama": "adapters.llama.adapter:build",
     "echo": "adapters.echo:build",
 }
 
@@ -22,6 +24,9 @@ def kind_of(options: Options) -> str:
 
 def build(name: str, options: Options) -> Adapter:
     """An upstream of the configuration → its Adapter. Opens no connection."""
-    module, _, function = KINDS[kind_of(options)].partition(":")
+    kind = kind_of(options)
+    if kind not in KINDS:
+        return cast("Adapter", Unbuilt(name, kind))
+    module, _, function = KINDS[kind].partition(":")
     builder: Any = getattr(importlib.import_module(module), function)
     return cast("Adapter", builder(name, options))

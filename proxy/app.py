@@ -25,10 +25,10 @@ from proxy import config as configuration
 from proxy import defaults, house, log
 from proxy.config import Config, size_in_bytes
 from proxy.errors import ConfigError, Internal, MethodNotAllowed, NotFound, TraghettoError
+from proxy.keyring import Keys
 from proxy.metrics import Metrics
 from proxy.pipeline import House
 from proxy.ports import Adapter, Keyring
-from proxy.keyring import Keys
 from routes import PREFIXES, TABLE
 from routes._endpoint import Desk, Endpoint, Route
 from routes._errors import dialect_of, rendered
@@ -48,11 +48,13 @@ def read_config(path: Path | None, env: Mapping[str, str] = os.environ) -> tuple
 class Application:
     """One process's server: its current House, what outlives reloads, and the ASGI app."""
 
-    def __init__(self, config: Config, file: str = "", *, keyring: Keyring | None = None) -> None:
+    def __init__(
+        self, config: Config, file: str = "", *, host: str = "127.0.0.1", keyring: Keyring | None = None
+    ) -> None:
         self.file = file
         self.stays = house.foundations(config)
         first = house.build(config, build_adapter, self.stays, file=file)
-        self.keyring = keyring or Keys(config)
+        self.keyring = keyring or Keys(config, host, file)
         self.desk = Desk(
             house=first,
             keyring=self.keyring,
@@ -181,4 +183,4 @@ def create() -> ASGIApp:
     log.setup(os.environ.get("TRAGHETTO_LOG", "info"), json=os.environ.get("TRAGHETTO_LOG_FORMAT") == "json")
     path = os.environ.get("TRAGHETTO_CONFIG")
     config, file = read_config(Path(path) if path else None)
-    return Application(config, file).asgi
+    return Application(config, file, host=os.environ.get("TRAGHETTO_HOST", config.server.host)).asgi

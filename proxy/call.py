@@ -134,7 +134,7 @@ class Call:
         "upload",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a record: every name is given
         self,
         *,
         id: str,

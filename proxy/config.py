@@ -220,7 +220,7 @@ def _upstream(name: str, row: Any, kinds: Mapping[str, type[Any]], file: str) ->
     if not isinstance(row, dict):
         raise ConfigError("not a table", file=file, where=_dotted(where), expected="a table with a kind")
     kind = row.get("kind")
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         said = "no kind" if kind is None else f"unknown kind {kind!r}"
         raise ConfigError(said, file=file, where=_dotted((*where, "kind")), expected="one of " + ", ".join(kinds))
     return _converted(row, kinds[kind], file, where)

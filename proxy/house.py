@@ -43,7 +43,8 @@ def build(
         log.keep_secret(getattr(options, "api_key", "") or "")
     adapters = {name: (kept or {}).get(name) or builder(name, options) for name, options in config.upstreams.items()}
     cards = {
-        name: Card(adapter.kind, adapter.caps, config.upstreams[name].missing()) for name, adapter in adapters.items()
+        name: Card(adapter.kind, adapter.caps, config.upstreams[name].missing() or getattr(adapter, "missing", None))
+        for name, adapter in adapters.items()
     }
     stays.health.breaker = config.routing.breaker
     measures = Measures(names, stays.health, lambda target: cards[target.upstream].missing is None)
@@ -71,8 +72,17 @@ def unchanged(old: House, config: Config) -> dict[str, Adapter]:
 
 def warnings(house: House) -> list[str]:
     """What is not wrong and still worth a line: upstreams that cannot be used, models without a price."""
-    lines = [f"upstream {name!r} is unavailable: {card.missing}" for name, card in house.cards.items() if card.missing]
-    unpriced = catalogue.unpriced(house.catalogue)
-    if unpriced:
+    return notes(house.config, house.catalogue)
+
+
+def notes(config: Config, names: catalogue.Catalogue | None = None, *, file: str = "") -> list[str]:
+    """As `warnings`, of a configuration that is not wired. Raises ConfigError as `catalogue.build` does."""
+    names = names or catalogue.build(config, file=file)
+    lines = [
+        f"upstream {name!r} is unavailable: {missing}"
+        for name, options in config.upstreams.items()
+        if (missing := options.missing())
+    ]
+    if unpriced := catalogue.unpriced(names):
         lines.append(f"no price is known for {', '.join(unpriced)}: the ledger will have no amount for them")
     return lines

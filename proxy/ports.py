@@ -9,6 +9,7 @@ from proxy.call import Call, Ending, Operation, Plan, Principal, Target, Usage
 
 if TYPE_CHECKING:
     from proxy.account import Metered
+    from proxy.health import Health
 
 
 class Caps(msgspec.Struct, frozen=True):
@@ -40,8 +41,12 @@ class Reply(Protocol):
     status: int
     content_type: str
     headers: list[tuple[str, str]]
-    ending: Ending | None
-    usage: Usage | None
+
+    @property
+    def ending(self) -> Ending | None: ...
+
+    @property
+    def usage(self) -> Usage | None: ...
 
     async def next(self) -> bytes: ...
 
@@ -107,6 +112,9 @@ class Planner(Protocol):
 
 class Opener(Protocol):
     """`dispatch`."""
+
+    @property
+    def health(self) -> "Health": ...
 
     async def open(self, call: Call) -> Reply: ...
 

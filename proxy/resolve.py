@@ -84,10 +84,7 @@ class Resolver:
     ) -> tuple[Model, str, dict[str, Any]]:
         """A name → its model, by which rule it was found, and the features of its suffix. Raises ModelUnknown."""
         catalogue = self.catalogue
-        if asked in catalogue.models:
-            name, features = asked, {}
-        else:
-            name, features = split_suffix(asked)
+        name, features = (asked, {}) if asked in catalogue.models else split_suffix(asked)
         found = self._named(name, type_)
         if found is None and (mapped := catalogue.mapped(name, type_)) is not None:
             found = self._named(mapped, type_) or self._qualified(mapped, type_)

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from litestar.types import Receive, Scope, Send
 
-from proxy import log, pipeline
+from proxy import dryrun, log, pipeline
 from proxy.call import ANYBODY, Call, Dialect, Principal
 from proxy.errors import ClientGone, Internal, KeyInvalid, MethodNotAllowed, PermissionDenied, TraghettoError
 from proxy.metrics import Metrics
@@ -93,7 +93,7 @@ class Endpoint:
                 raise
         except Broken:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the last door: told as a 500, logged whole
             _log.error("crash", request=inbound.id, path=self.path, exc_info=error)
             await _refuse(inbound, Internal(f"An internal error; the log has it under {inbound.id}."), status)
         finally:
@@ -109,6 +109,9 @@ class Endpoint:
         inbound.principal = principal_of(inbound, route.access, desk.keyring)
         result = await route.handler(inbound, desk)
         if isinstance(result, Call):
+            if _is_dry(inbound):
+                await send_answer(Answer(await dryrun.told(result, desk.house)), inbound)
+                return
             await _infer(result, inbound, desk, status)
         else:
             await send_answer(result, inbound)
@@ -149,6 +152,13 @@ async def _infer(call: Call, inbound: Inbound, desk: Desk, status: _Status) -> N
     finally:
         house.leave()
         watch.stop()
+
+
+def _is_dry(inbound: Inbound) -> bool:
+    asked = inbound.header(b"x-traghetto-dry-run")
+    if asked is None and inbound.scope["query_string"]:
+        asked = inbound.query().get("dry_run")
+    return asked is not None and asked.lower() in ("true", "1", "yes")
 
 
 def _route_headers(call: Call) -> list[tuple[str, str]]:

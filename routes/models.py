@@ -1,6 +1,6 @@
 """GET models, models/{id}, models/traits (and what explains them), models/compatibility_mapping."""
 
-from typing import Any, cast
+from typing import Any
 
 from proxy.catalogue import Model
 from proxy.config import MODEL_TYPES, Measure, ModelType
@@ -98,7 +98,7 @@ def _type(inbound: Inbound) -> ModelType:
     type_ = inbound.query().get("type") or "text"
     if type_ not in MODEL_TYPES:
         raise _wrong_type(type_, MODEL_TYPES)
-    return cast("ModelType", type_)
+    return type_
 
 
 def _wrong_type(type_: str, known: tuple[str, ...]) -> BadRequest:

@@ -118,7 +118,9 @@ def _fault(status: int, found: Said) -> Fault:
         return Fault.BALANCE
     if status in (404, 500, 503) and _LOADING.search(found.message):
         return Fault.OVERLOADED
-    return _BY_STATUS.get(status) or (Fault.MISSING if status < 400 else Fault.REFUSED if status < 500 else Fault.SERVER)
+    return _BY_STATUS.get(status) or (
+        Fault.MISSING if status < 400 else Fault.REFUSED if status < 500 else Fault.SERVER
+    )
 
 
 _BY_STATUS = {

@@ -155,14 +155,40 @@ class ChatRequest(msgspec.Struct):
 KNOWN = frozenset(ChatRequest.__struct_fields__)
 
 # The keys of Venice's schema, and what its later versions added. All else is refused under /api/v1, but for the no-ops.
-VENICE = (
-    frozenset(
-        """model messages stream stream_options max_tokens max_completion_tokens temperature top_p top_k min_p min_temp
-    max_temp frequency_penalty presence_penalty repetition_penalty n seed stop stop_token_ids logprobs top_logprobs
-    tools tool_choice parallel_tool_calls response_format venice_parameters logit_bias reasoning reasoning_effort
-    verbosity""".split()
-    )
-    | NO_OPS
+VENICE = NO_OPS | frozenset(
+    {
+        "model",
+        "messages",
+        "stream",
+        "stream_options",
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "min_temp",
+        "max_temp",
+        "frequency_penalty",
+        "presence_penalty",
+        "repetition_penalty",
+        "n",
+        "seed",
+        "stop",
+        "stop_token_ids",
+        "logprobs",
+        "top_logprobs",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "response_format",
+        "venice_parameters",
+        "logit_bias",
+        "reasoning",
+        "reasoning_effort",
+        "verbosity",
+    }
+)
 )
 
 

@@ -1,0 +1,94 @@
+"""traghetto doctor."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxy.cli.options import with_config, with_json
+
+
+@click.command()
+@with_config
+@with_json
+@click.option("--timeout", "timeout_s", type=float, default=20.0, show_default=True, help="Seconds for each probe.")
+def doctor(path: Path | None, as_json: bool, timeout_s: float) -> None:
+    """Probe every configured upstream, and follow every trait and mapping. One line each: what works, and what to do.
+
+    Exit 1 if something that is configured cannot work.
+    """
+    import msgspec
+
+    from adapters import build
+    from proxy import house
+    from proxy.app import read_config
+
+    config, file = read_config(path)
+    stays = house.foundations(config)
+    built = house.build(config, build, stays, file=file)
+    rows = asyncio.run(_examine(built, timeout_s))
+    if as_json:
+        click.echo(msgspec.json.encode(rows).decode())
+    else:
+        width = max((len(row["what"]) for row in rows), default=0)
+        for row in rows:
+            mark = {"ok": click.style("ok  ", fg="green"), "note": click.style("note", fg="yellow")}
+            click.echo(f"{mark.get(row['state'], click.style('bad ', fg='red'))} {row['what']:<{width}}  {row['said']}")
+    if any(row["state"] == "bad" for row in rows):
+        raise SystemExit(1)
+
+
+async def _examine(built: Any, timeout_s: float) -> list[dict[str, str]]:
+    try:
+        probes = [_probe(name, built, timeout_s) for name in built.adapters]
+        rows = list(await asyncio.gather(*probes))
+        rows += _names(built, {row["what"].split()[1]: row["state"] for row in rows})
+        return rows
+    finally:
+        for adapter in built.adapters.values():
+            await adapter.aclose()
+
+
+async def _probe(name: str, built: Any, timeout_s: float) -> dict[str, str]:
+    from proxy.errors import TraghettoError
+
+    what = f"upstream {name}"
+    missing = built.cards[name].missing
+    if missing:
+        return {"what": what, "state": "note", "said": f"not used: {missing}"}
+    try:
+        async with asyncio.timeout(timeout_s):
+            said = await built.adapters[name].probe(None)
+    except TimeoutError:
+        return {
+            "what": what,
+            "state": "bad",
+            "said": f"no answer within {timeout_s:g} s; check base_url and the network",
+        }
+    except TraghettoError as error:
+        return {"what": what, "state": "bad", "said": f"{error.message} {_advice(error.code)}".strip()}
+    return {"what": what, "state": "ok", "said": said}
+
+
+def _advice(code: str) -> str:
+    return {
+        "upstream_auth_failed": "Check its api_key.",
+        "upstream_unavailable": "Check its balance, or try again later.",
+        "upstream_rate_limited": "Try again later.",
+    }.get(code, "Check base_url.")
+
+
+def _names(built: Any, states: dict[str, str]) -> list[dict[str, str]]:
+    """Models, traits and mappings, each led to targets that can be used."""
+    rows = []
+    catalogue = built.catalogue
+    for model in catalogue.models.values():
+        good = [str(t) for t in model.targets if states.get(t.upstream) == "ok"]
+        what = f"model {model.id}"
+        if good:
+            rows.append({"what": what, "state": "ok", "said": " → ".join(good)})
+        else:
+            noted = all(states.get(t.upstream) == "note" for t in model.targets)
+            rows.append({"what": what, "state": "note" if noted else "bad", "said": "no target of it can be used"})
+    return rows

@@ -1,0 +1,68 @@
+"""traghetto models."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from proxy.cli.options import with_config, with_json
+
+
+@click.command()
+@with_config
+@with_json
+@click.option("--upstream", help="List what this upstream has, asked now, instead of what is configured.")
+@click.option("--search", default="", help="Only names that contain this.")
+@click.option("--type", "type_", help="Only this type: text, embedding, image, tts, upscale, inpaint.")
+def models(path: Path | None, as_json: bool, upstream: str | None, search: str, type_: str | None) -> None:
+    """List models: what the configuration names, or (with --upstream) what an upstream says it has."""
+    import msgspec
+
+    from proxy.app import read_config
+    from proxy.catalogue import build
+
+    config, file = read_config(path)
+    if upstream is not None:
+        rows = asyncio.run(_asked(config, upstream, search, file))
+    else:
+        names = build(config, file=file)
+        rows = [
+            {
+                "id": model.id,
+                "type": model.type,
+                "targets": ", ".join(str(target) for target in model.targets),
+                "traits": ", ".join(sorted(t for t, v in names.traits[model.type].items() if v == model.id)),
+            }
+            for model in names.models.values()
+            if search.lower() in model.id.lower() and type_ in (None, model.type)
+        ]
+    if as_json:
+        click.echo(msgspec.json.encode(rows).decode())
+        return
+    if not rows:
+        click.echo("no model", err=True)
+    columns = list(dict.fromkeys(key for row in rows for key in row))[:4]
+    widths = {c: max(len(c), *(len(str(row.get(c, ""))) for row in rows)) for c in columns} if rows else {}
+    for row in ([dict(zip(columns, columns, strict=True))] if rows else []) + rows:
+        click.echo("  ".join(f"{row.get(c, '')!s:<{widths[c]}}" for c in columns).rstrip())
+
+
+async def _asked(config: object, upstream: str, search: str, file: str) -> list[dict[str, object]]:
+    from adapters import build
+    from proxy.config import Config
+    from proxy.errors import ConfigError, NotSupported
+    from proxy.ports import ListsModels
+
+    assert isinstance(config, Config)
+    options = config.upstreams.get(upstream)
+    if options is None:
+        raise ConfigError(
+            f"there is no upstream {upstream!r}", file=file, expected=", ".join(config.upstreams) or "one"
+        )
+    adapter = build(upstream, options)
+    try:
+        if not isinstance(adapter, ListsModels):
+            raise NotSupported(f"An upstream of kind {adapter.kind!r} cannot list its models.")
+        return await adapter.models(search)
+    finally:
+        await adapter.aclose()

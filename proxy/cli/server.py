@@ -1,0 +1,44 @@
+"""uvicorn, set up for streams: our one place that knows its settings."""
+
+import socket
+from typing import Any
+
+import click
+import uvicorn
+
+from proxy import NAME
+from proxy.config import Config
+
+KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so that they never meet a closing one
+
+
+class Announcing(uvicorn.Server):
+    """Says where it serves, once it does."""
+
+    def __init__(self, config: uvicorn.Config, origin: str) -> None:
+        super().__init__(config)
+        self._origin = origin
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            click.echo(
+                f"{NAME}: ready on {self._origin}  (OpenAI: {self._origin}/v1, Venice: {self._origin}/api/v1)", err=True
+            )
+
+
+def options(app: Any, config: Config, log_level: str) -> uvicorn.Config:
+    """`app` is the ASGI app, or the import path of its factory."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_level="warning" if log_level == "info" else log_level,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, int(config.server.drain_s)),
+        server_header=False,
+        backlog=4096,
+    )
