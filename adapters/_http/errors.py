@@ -7,7 +7,6 @@ never carries a header value or a body.
 """
 
 import ssl
-from collections.abc import Iterator
 from typing import Literal
 
 import httpx
@@ -63,52 +62,50 @@ class TransportError(Exception):
 # Phase of an exchange in which a foreign exception surfaced.
 Phase = Literal["connect", "head", "body"]
 
-# The most telling name in the chain of causes wins, so the table is read from the top. Names instead of classes:
-# aiohttp is not imported just to name its exceptions.
-_BY_NAME: tuple[tuple[str, Kind], ...] = (
-    ("PoolTimeout", "pool_timeout"),
-    ("SSLCertVerificationError", "tls"),
-    ("CertificateError", "tls"),
-    ("ClientConnectorCertificateError", "tls"),
-    ("ClientConnectorSSLError", "tls"),
-    ("SSLError", "tls"),
-    ("ConnectTimeout", "connect_timeout"),
-    ("ConnectionTimeoutError", "connect_timeout"),
-    ("ClientConnectorError", "connect"),
-    ("ConnectError", "connect"),
-    ("gaierror", "connect"),
-    ("ConnectionRefusedError", "connect"),
-    ("LineTooLong", "too_large"),
-    ("ContentLengthError", "premature_eof"),
-    ("TransferEncodingError", "protocol"),
-    ("BadHttpMessage", "protocol"),
-    ("BadStatusLine", "protocol"),
-    ("HttpParserError", "protocol"),
-    ("ClientConnectionResetError", "reset"),
-    ("ServerDisconnectedError", "reset"),
-    ("ConnectionResetError", "reset"),
-    ("BrokenPipeError", "reset"),
-    ("ConnectionAbortedError", "reset"),
-    ("LocalProtocolError", "request"),
-    ("UnsupportedProtocol", "request"),
-    ("InvalidURL", "request"),
-    ("DecodingError", "protocol"),
-    ("RemoteProtocolError", "protocol"),
-    ("ClientResponseError", "protocol"),
-    ("ClientPayloadError", "premature_eof"),
-    ("ReadError", "reset"),
-    ("WriteError", "reset"),
-    ("ClientOSError", "reset"),
-    ("StreamClosed", "closed"),
-)
+# What an exception's class, or the nearest of its bases, means. Names instead of classes: aiohttp and httpcore are not
+# imported just to name what they raise. The innermost cause that is listed decides, for outer ones know less: to
+# httpx-aiohttp every lost connection is a ConnectTimeout.
+_BY_NAME: dict[str, Kind] = {
+    "SSLCertVerificationError": "tls",
+    "CertificateError": "tls",
+    "SSLError": "tls",
+    "gaierror": "connect",
+    "ConnectionRefusedError": "connect",
+    "ConnectionResetError": "reset",
+    "BrokenPipeError": "reset",
+    "ConnectionAbortedError": "reset",
+    "PoolTimeout": "pool_timeout",
+    "ConnectTimeout": "connect_timeout",
+    "ConnectionTimeoutError": "connect_timeout",
+    "ConnectError": "connect",
+    "ClientConnectorError": "connect",
+    "LineTooLong": "too_large",
+    "ContentLengthError": "premature_eof",
+    "TransferEncodingError": "protocol",
+    "BadHttpMessage": "protocol",
+    "HttpParserError": "protocol",
+    "ClientPayloadError": "premature_eof",
+    "ClientResponseError": "protocol",
+    "ServerDisconnectedError": "reset",
+    "ClientConnectionError": "reset",
+    "ReadError": "reset",
+    "WriteError": "reset",
+    "LocalProtocolError": "request",
+    "UnsupportedProtocol": "request",
+    "InvalidURL": "request",
+    "DecodingError": "protocol",
+    "RemoteProtocolError": "protocol",
+    "StreamClosed": "closed",
+}
+# Part of a handshake's ordinary course, and in the chain of causes of whatever ended it.
+_SILENT = frozenset({"SSLWantReadError", "SSLWantWriteError"})
 
 # What these parsers say in words only.
 _BY_WORDS: tuple[tuple[str, Kind], ...] = (
     ("peer closed connection without sending complete message body", "premature_eof"),
     ("not enough data", "premature_eof"),
-    ("server disconnected without sending a response", "reset"),
-    ("server disconnected", "reset"),
     ("payload is not completed", "premature_eof"),
+    ("server disconnected", "reset"),
     ("got more than", "too_large"),
     ("too much data for the header", "too_large"),
     ("header value is too long", "too_large"),
@@ -116,42 +113,53 @@ _BY_WORDS: tuple[tuple[str, Kind], ...] = (
 )
 
 _NEVER_SENT: frozenset[str] = frozenset({"connect", "connect_timeout", "tls", "pool_timeout", "request"})
+_LATE: dict[Phase, Kind] = {
+    "connect": "connect_timeout",
+    "head": "first_byte_timeout",
+    "body": "between_bytes_timeout",
+}
 
 
-def _causes(exc: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
+def _chain(exc: BaseException) -> list[BaseException]:
+    """The exception and its causes, the innermost first."""
+    out: list[BaseException] = []
     current: BaseException | None = exc
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
+    while current is not None and current not in out:
+        out.append(current)
         current = current.__cause__ or current.__context__
+    return [e for e in reversed(out) if type(e).__name__ not in _SILENT]
+
+
+def _kind(chain: list[BaseException], phase: Phase) -> Kind | None:
+    words = " ".join(str(e) for e in chain).lower()
+    for text, kind in _BY_WORDS:
+        if text in words:
+            return kind
+    for exc in chain:
+        for cls in type(exc).__mro__:
+            name = cls.__name__
+            if name in _BY_NAME:
+                return _BY_NAME[name]
+            if name in ("ReadTimeout", "SocketTimeoutError"):
+                return _LATE[phase]
+            if name == "WriteTimeout":
+                return "first_byte_timeout"
+    return None
 
 
 def from_foreign(exc: BaseException, phase: Phase, *, sent: bool = True) -> TransportError:
     """Map whatever a library raised while in `phase`. `sent` is what is known where the name is silent."""
     if isinstance(exc, TransportError):
         return exc
-    chain = list(_causes(exc))
-    words = " ".join(str(c) for c in chain).lower()
-    names = {cls.__name__ for c in chain for cls in type(c).__mro__}
-    kind: Kind | None = next((k for text, k in _BY_WORDS if text in words), None)
-    if kind is None and names & {"ReadTimeout", "SocketTimeoutError"}:
-        kind = "between_bytes_timeout" if phase == "body" else "first_byte_timeout"
-    if kind is None and "WriteTimeout" in names:
-        kind = "first_byte_timeout"
-    if kind is None:
-        kind = next((k for name, k in _BY_NAME if name in names), None)
+    chain = _chain(exc)
+    kind = _kind(chain, phase)
     if kind is None and isinstance(exc, TimeoutError | httpx.TimeoutException):
-        late: dict[Phase, Kind] = {
-            "connect": "connect_timeout",
-            "head": "first_byte_timeout",
-            "body": "between_bytes_timeout",
-        }
-        kind = late[phase]
+        kind = _LATE[phase]
     if kind is None:
         kind = "connect" if phase == "connect" else "reset" if isinstance(exc, OSError) else "protocol"
-    left = sent and kind not in _NEVER_SENT
-    return TransportError(kind, _line(exc), sent=left, response_started=phase == "body")
+    # Only what the system says is quoted: the texts of HTTP libraries carry headers.
+    said = next((_line(e) for e in chain if isinstance(e, OSError)), type(chain[0]).__name__)
+    return TransportError(kind, said, sent=sent and kind not in _NEVER_SENT, response_started=phase == "body")
 
 
 def from_dial(exc: BaseException) -> TransportError:
@@ -177,7 +185,7 @@ def from_loss(exc: BaseException | None, *, started: bool, sent: bool) -> Transp
 
 
 def _line(exc: BaseException) -> str:
-    """One short line: exception texts of libraries may span lines and quote what came over the wire."""
+    """One short line."""
     text = " ".join(str(exc).split())
     return f"{type(exc).__name__}: {text[:200]}" if text else type(exc).__name__
 

@@ -144,11 +144,13 @@ class ForeignTransport:
             "write": _or_none(span(timeouts.first_byte_s)),
             "pool": None,
         }
-        content = body if isinstance(body, bytes) else _pieces(body)
+        url, extensions = self._base + target, {"timeout": clocks}
         try:
-            return httpx.Request(
-                method, self._base + target, headers=sent, content=content, extensions={"timeout": clocks}
-            )
+            if isinstance(body, bytes):
+                return httpx.Request(method, url, headers=sent, content=body, extensions=extensions)
+            if length is None:
+                sent.append(("transfer-encoding", "chunked"))
+            return httpx.Request(method, url, headers=sent, stream=_Pieces(body), extensions=extensions)
         except (httpx.InvalidURL, ValueError, TypeError) as exc:
             raise from_foreign(exc, "connect", sent=False) from exc
 
@@ -294,6 +296,7 @@ class ForeignExchange:
                 if data:
                     return data
         except StopAsyncIteration:
+            await self._response.stream.aclose()  # type: ignore[union-attr]  # httpcore keeps it only when told
             return b""
 
     def close(self) -> None:
@@ -342,10 +345,6 @@ class _Pieces(httpx.AsyncByteStream):
         except Exception as exc:
             self.failure = exc
             raise
-
-
-def _pieces(body: AsyncIterable[bytes]) -> _Pieces:
-    return _Pieces(body)
 
 
 def _own_failure(request: httpx.Request) -> Exception | None:
