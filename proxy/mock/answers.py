@@ -203,8 +203,11 @@ def _refused(error: Refusal, faults: list[Fault]) -> Answer:
     """The answer to a request that deserves to be refused, as the scripted faults put it."""
     status = find(faults, "refusal_status")
     shape = find(faults, "refusal_shape")
+    kind = find(faults, "refusal_type")
     if status is not None:
         error.status = status["status"]
+    if kind is not None:
+        error.type = kind["type"]
     content_type, body = refusal.shaped(shape["shape"] if shape else "openai", error)
     return Answer(error.status, [("content-type", content_type), *error.headers], [body])
 

@@ -48,7 +48,7 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         # No buffer of our own: what was written and drained is the kernel's, so counts and times are honest.
-        transport.set_write_buffer_limits(high=0)
+        transport.set_write_buffer_limits(high=1, low=0)
         self.number = self._server.journal.opened()
         self._server.connections.add(self)
         self.task = asyncio.get_running_loop().create_task(self._serve())

@@ -53,6 +53,7 @@ FAULTS: dict[str, FaultSpec] = {
     "refuse_stream_options": _row("answer", "400 to a request that carries stream_options"),
     "refusal_shape": _row("answer", "what deserves to be refused is refused in this shape", shape="string"),
     "refusal_status": _row("answer", "what deserves to be refused is refused with this status", status=500),
+    "refusal_type": _row("answer", "what deserves to be refused is refused with this type", type="server_error"),
     "redirect": _row("answer", "307 to another address", location="http://127.0.0.1:9/v1/chat/completions"),
     "gzip": _row("answer", "the body compressed with gzip though nobody asked"),
     "huge_headers": _row("answer", "a response head of SIZE bytes more than usual", size=70_000, lines=4),

@@ -43,6 +43,7 @@ class Refusal(Exception):
         self.param = param
         self.code = code
         self.headers = headers
+        self.type: str | None = None  # None: the one that fits the status
 
 
 def error_type(status: int) -> str:
@@ -55,7 +56,7 @@ def envelope(refusal: Refusal) -> dict[str, object]:
     return {
         "error": {
             "message": refusal.message,
-            "type": error_type(refusal.status),
+            "type": refusal.type or error_type(refusal.status),
             "param": refusal.param,
             "code": refusal.code or _CODES.get(refusal.status),
         }

@@ -94,5 +94,5 @@ _BODIES: dict[str, Callable[[Json, Fault], object]] = {
     "one_choice": lambda body, _: body.update(choices=_body_choices(body)[:1]),
     "choice_order": lambda body, _: _body_choices(body).reverse(),
     "usage_missing": lambda body, _: body.pop("usage", None),
-    "usagewrong_sum": lambda body, _: wrong_sum(body),
+    "usage_wrong_sum": lambda body, _: wrong_sum(body),
 }
