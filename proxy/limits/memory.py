@@ -1,0 +1,156 @@
+"""The buckets of one process, in a dict. It is on the hot path of every call, hence synchronous, and knows no other process.
+
+A restart forgets it: a limit then starts full again (`docs` say so); several workers use the shared store instead.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+from proxy.limits.reference import DAY_US, Bucket, Level, debit, fresh, refill, settle, wait_us
+from proxy.limits.store import CONCURRENT_WAIT_US, Ask, Grant, Refusal, Shortfall, Used, final
+
+SWEEP_AT = 20_000  # buckets, before those that are full again are dropped
+
+
+def monotonic_us() -> int:
+    return time.monotonic_ns() // 1000
+
+
+class Held:
+    """The state of a held bucket: what is spent for good, and what running calls hold."""
+
+    __slots__ = ("at", "held", "used")
+
+    def __init__(self, at: int) -> None:
+        self.used = 0
+        self.held = 0
+        self.at = at  # when it was last asked for, µs
+
+
+class MemoryStore:
+    """A LimitStore without a second process. `clock` gives µs and never goes back."""
+
+    def __init__(self, clock: Callable[[], int] = monotonic_us) -> None:
+        self._clock = clock
+        self._levels: dict[str, Level] = {}
+        self._held: dict[str, Held] = {}
+        self._sweep_at = SWEEP_AT
+
+    def reserve_now(self, asks: Sequence[Ask]) -> Grant | Refusal:
+        now = self._clock()
+        levels = self._levels
+        states: list[Level | Held] = []
+        for bucket, amount in asks:
+            if bucket.held:
+                held = self._held.get(bucket.name)
+                if held is None:
+                    held = self._held[bucket.name] = Held(now)
+                if held.used + held.held + amount > bucket.capacity:
+                    return self._refused(asks, now)
+                states.append(held)
+            else:
+                level = levels.get(bucket.name)
+                if level is None:
+                    level = levels[bucket.name] = self._new(bucket, now)
+                else:
+                    refill(bucket, level, now)
+                if amount * bucket.q > level.level:
+                    return self._refused(asks, now)
+                states.append(level)
+        marks: list[int] = []
+        left: list[int] = []
+        for (bucket, amount), state in zip(asks, states, strict=True):
+            if isinstance(state, Held):
+                state.held += amount
+                state.at = now
+                marks.append(0)
+                left.append(bucket.capacity - state.used - state.held)
+            else:
+                marks.append(debit(bucket, state, amount, now))
+                left.append(state.level // bucket.q)
+        return Grant(asks, marks, left)
+
+    async def reserve(self, asks: Sequence[Ask]) -> Grant | Refusal:
+        return self.reserve_now(asks)
+
+    def settle(self, grant: Grant, used: Used) -> None:
+        self._end(grant, used)
+
+    def cancel(self, grant: Grant) -> None:
+        self._end(grant, None)
+
+    def _end(self, grant: Grant, used: Used | None) -> None:
+        if not grant.open:
+            return
+        grant.open = False
+        now = self._clock()
+        for (bucket, reserved), mark in zip(grant.asks, grant.marks, strict=True):
+            spent = final(bucket, reserved, used)
+            if bucket.held:
+                held = self._held[bucket.name]
+                held.held -= reserved
+                held.used += spent
+            elif spent != reserved:
+                level = self._levels.get(bucket.name)
+                if level is None:  # swept while the call ran: it was full, and stays so but for a debt
+                    level = self._levels[bucket.name] = fresh(bucket, now)
+                    debit(bucket, level, 0, now)
+                settle(bucket, level, mark, reserved, spent, now)
+
+    def peek(self, bucket: Bucket) -> int:
+        if bucket.held:
+            held = self._held.get(bucket.name)
+            return bucket.capacity - (held.used + held.held if held else 0)
+        level = self._levels.get(bucket.name)
+        if level is None:
+            return bucket.capacity
+        refill(bucket, level, self._clock())
+        return level.level // bucket.q
+
+    def seed(self, bucket: Bucket, spent: int) -> None:
+        if bucket.name not in self._held:
+            held = self._held[bucket.name] = Held(self._clock())
+            held.used = spent
+
+    def seeded(self, bucket: Bucket) -> bool:
+        return bucket.name in self._held
+
+    async def start(self) -> None:
+        """Nothing to open."""
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+    def _new(self, bucket: Bucket, now: int) -> Level:
+        if len(self._levels) >= self._sweep_at:
+            self._sweep(now)
+        return fresh(bucket, now)
+
+    def _sweep(self, now: int) -> None:
+        """Drop what nobody asked for in two days: a rate is full again, a slot is free, a budget's epoch is over."""
+        old = now - 2 * DAY_US
+        self._levels = {name: level for name, level in self._levels.items() if level.at >= old}
+        self._held = {name: held for name, held in self._held.items() if held.held or held.at >= old}
+        self._sweep_at = max(SWEEP_AT, 2 * len(self._levels))
+
+    def _refused(self, asks: Sequence[Ask], now: int) -> Refusal:
+        short: list[Shortfall] = []
+        for bucket, amount in asks:
+            if bucket.held:
+                have = self.peek(bucket)
+                if amount > have:
+                    short.append(Shortfall(bucket, amount, max(have, 0), held_wait_us(bucket, amount)))
+                continue
+            level = self._levels.get(bucket.name)
+            if level is None:
+                level = fresh(bucket, now)
+            refill(bucket, level, now)
+            wait = wait_us(bucket, level, amount)
+            if wait != 0:
+                short.append(Shortfall(bucket, amount, max(level.level // bucket.q, 0), wait))
+        return Refusal(short)
+
+
+def held_wait_us(bucket: Bucket, amount: int) -> int | None:
+    """What to tell a caller whose held bucket is short: a slot may come free; a budget does not before its epoch ends."""
+    return CONCURRENT_WAIT_US if bucket.measure.value == "CONCURRENT" and amount <= bucket.capacity else None
