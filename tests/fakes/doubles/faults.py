@@ -6,12 +6,12 @@ It owns the vocabulary of faults and how an answer is framed; it knows neither s
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-Mangler = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
+Mangler = Callable[[AsyncGenerator[bytes, None]], AsyncGenerator[bytes, None]]
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class Answer:
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
-    chunks: AsyncIterator[bytes] | None = None
+    chunks: AsyncGenerator[bytes, None] | None = None
     bare: bool = False
 
     @property
@@ -44,7 +44,7 @@ class Answer:
             lines.append(f"content-length: {len(self.body)}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"), framed
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncGenerator[bytes, None]:
         if self.chunks is None:
             yield self.body
             return
@@ -85,7 +85,7 @@ class Fault:
     def pieces(self, data: bytes) -> list[bytes]:
         return self.cut(data) if self.cut else [data]
 
-    def pass_events(self, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    def pass_events(self, events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         return self.mangle(events) if self.mangle else events
 
 
@@ -180,7 +180,7 @@ def redirect(to: str, status: int = 302) -> Fault:
 def oversized(size: int, content_type: str = "image/png") -> Fault:
     """A body of `size` bytes without a length beforehand."""
 
-    async def flood() -> AsyncIterator[bytes]:
+    async def flood() -> AsyncGenerator[bytes, None]:
         for left in range(size, 0, -65536):
             yield b"\0" * min(left, 65536)
 
@@ -196,7 +196,7 @@ def throttled(retry_after: float | None = None) -> Fault:
 def duplicated(index: int) -> Fault:
     """Event number `index` of a stream arrives twice."""
 
-    async def mangle(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def mangle(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         n = 0
         async for event in events:
             yield event
@@ -210,7 +210,7 @@ def duplicated(index: int) -> Fault:
 def swapped(index: int) -> Fault:
     """Event number `index` of a stream arrives after its successor."""
 
-    async def mangle(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def mangle(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         held: bytes | None = None
         n = 0
         async for event in events:
@@ -231,7 +231,7 @@ def swapped(index: int) -> Fault:
 def without_last(count: int = 1) -> Fault:
     """The stream ends cleanly, but its last events are missing (no `[DONE]`, no `done`)."""
 
-    async def mangle(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def mangle(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         tail: list[bytes] = []
         async for event in events:
             tail.append(event)
@@ -244,7 +244,7 @@ def without_last(count: int = 1) -> Fault:
 def inserted(index: int, data: bytes) -> Fault:
     """`data` arrives before event number `index` (a comment, an error event, a half-known field)."""
 
-    async def mangle(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def mangle(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         n = 0
         async for event in events:
             if n == index:
@@ -258,7 +258,7 @@ def inserted(index: int, data: bytes) -> Fault:
 def paused(index: int, seconds: float) -> Fault:
     """The stream stands still for a while before event number `index`."""
 
-    async def mangle(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def mangle(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         import asyncio
 
         n = 0

@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 from collections import deque
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -73,7 +74,7 @@ class Link(asyncio.Protocol):
 
     def __init__(self, double: "Double", port: str) -> None:
         self.double, self.port = double, port
-        self.number = next(double._numbers)
+        self.number = next(double._connections)
         self.parser = httptools.HttpRequestParser(self)
         self.transport: asyncio.Transport
         self.worker: asyncio.Task[None] | None = None
@@ -161,7 +162,20 @@ class Link(asyncio.Protocol):
     async def _write(self, seen: Seen, answer: Answer, fault: Fault) -> None:
         head, framed = answer.head()
         await self._send(head, fault)
-        async for chunk in fault.pass_events(answer.stream()):
+        async with contextlib.aclosing(fault.pass_events(answer.stream())) as events:
+            if not await self._write_body(seen, events, fault, framed):
+                return
+        if framed:
+            await self._send(b"0\r\n\r\n", fault)
+        await self.writable.wait()
+        self.current = None
+        seen.end("complete")
+        if answer.closes:
+            self.transport.close()
+
+    async def _write_body(self, seen: Seen, events: AsyncGenerator[bytes, None], fault: Fault, framed: bool) -> bool:
+        """False when the fault broke the connection on the way."""
+        async for chunk in events:
             room = None if fault.after is None else fault.after - seen.sent
             part = chunk if room is None else chunk[: max(0, room)]
             if part:
@@ -173,14 +187,8 @@ class Link(asyncio.Protocol):
             if room is not None and room <= len(chunk):
                 await asyncio.sleep(0.02)  # what was written must arrive before the connection breaks
                 self.abort(f"fault:{fault.name}", reset=fault.ending == "reset")
-                return
-        if framed:
-            await self._send(b"0\r\n\r\n", fault)
-        await self.writable.wait()
-        self.current = None
-        seen.end("complete")
-        if answer.closes:
-            self.transport.close()
+                return False
+        return True
 
     async def _send(self, data: bytes, fault: Fault) -> None:
         for piece in fault.pieces(data):

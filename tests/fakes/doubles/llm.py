@@ -7,7 +7,7 @@ repeats the last user text, so that a test sees what arrived.
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,7 +89,7 @@ class Style:
 
 async def stream(
     speech: Speech, model: str, identity: str, *, usage: bool, pace: Pace, style: Style | None = None
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """SSE chunks: role, thoughts, text, calls, finish, usage if asked for, `[DONE]`."""
     style = style or Style()
     shared = {"id": identity, "object": "chat.completion.chunk", "created": int(time.time()), "model": model}

@@ -11,7 +11,7 @@ import itertools
 import json
 import struct
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -409,7 +409,7 @@ class NovitaDouble(Double):
             return as_json(200, {"audio": data.hex()})
         return Answer(200, b"", {"content-type": "text/event-stream"}, self._hex(data))
 
-    async def _hex(self, data: bytes) -> AsyncIterator[bytes]:
+    async def _hex(self, data: bytes) -> AsyncGenerator[bytes, None]:
         for start in range(0, len(data), 1024):
             await asyncio.sleep(self.pace.token)
             yield b"data: " + json.dumps({"data": {"audio": data[start : start + 1024].hex(), "status": 1}}).encode() + b"\n\n"

@@ -73,10 +73,11 @@ class Double:
         self._faults: deque[tuple[Fault, str | None, re.Pattern[str], str]] = deque()
         self._servers: dict[str, asyncio.Server] = {}
         self._addresses: dict[str, int] = {}
-        self._numbers = itertools.count(1)
+        self._connections = itertools.count(1)
         self._background: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._died: BaseException | None = None
 
     def __init_subclass__(cls) -> None:
         rows: list[Route] = []
@@ -124,7 +125,13 @@ class Double:
                 ready.set()
                 await self._stop.wait()
 
-        self._thread = threading.Thread(target=lambda: asyncio.run(live()), daemon=True, name=f"double-{self.kind}")
+        def run() -> None:
+            try:
+                asyncio.run(live())
+            except BaseException as error:  # noqa: BLE001 - it is raised again where the test leaves the double
+                self._died = error
+
+        self._thread = threading.Thread(target=run, daemon=True, name=f"double-{self.kind}")
         self._thread.start()
         if not ready.wait(10):
             raise RuntimeError("the double did not start")
@@ -134,6 +141,8 @@ class Double:
         self.call(self._stop.set)
         if self._thread:
             self._thread.join(10)
+        if self._died and exc[0] is None:
+            raise self._died
 
     def call(self, action: Callable[[], object]) -> None:
         """Run `action` on the double's own loop (safe from any thread)."""

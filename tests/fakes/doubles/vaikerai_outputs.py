@@ -8,7 +8,7 @@ import base64
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -117,7 +117,7 @@ class Outputs(Admin):
         events = self._events(self.jobs[self._streams[token]])
         return Answer(200, b"", {"content-type": "text/event-stream", "cache-control": "no-store"}, events)
 
-    async def _events(self, job: Prediction) -> AsyncIterator[bytes]:
+    async def _events(self, job: Prediction) -> AsyncGenerator[bytes, None]:
         numbers = itertools.count()
 
         def event(name: str, data: str) -> bytes:
