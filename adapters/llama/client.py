@@ -15,7 +15,16 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from adapters.llama.frames import FrameError, FrameSplitter, Load, Shutdown, ToEngine, ToGateway, encode, gateway_decoder
+from adapters.llama.frames import (
+    FrameError,
+    FrameSplitter,
+    Load,
+    Shutdown,
+    ToEngine,
+    ToGateway,
+    encode,
+    gateway_decoder,
+)
 from adapters.llama.spec import Setup
 
 _ROOT = Path(__file__).resolve().parents[2]

@@ -1,7 +1,7 @@
-"""A loaded model in its process: context, cache, scheduler and preparer, put together.
+"""A loaded model in its process: contexts, cache, scheduler, embedder and preparer, put together.
 
-Owns loading in order, freeing in reverse order, and the numbers about it all. Refuses to know sockets and frames' ways.
-Invariant: either everything is loaded, or LoadFailed is raised and everything is freed.
+Owns loading in order, freeing in reverse order, and the numbers about it all. Refuses to know sockets. Invariant: either
+everything is loaded, or LoadFailed is raised and everything is freed.
 """
 
 import resource
@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from adapters.llama import ffi, frames
+from adapters.llama import ffi, frames, gpu, spec
 from adapters.llama.constraint import Constraint
+from adapters.llama.embedding import Embedder, EmbedJob
 from adapters.llama.ffi import LoadFailed
 from adapters.llama.job import Prepared
 from adapters.llama.kv import KvCache
-from adapters.llama.prepare import Preparer
+from adapters.llama.output import Output
+from adapters.llama.prepare import Preparer, Refusal
 from adapters.llama.prompting import Prompting
 from adapters.llama.scheduler import Scheduler
 from adapters.llama.spec import Counters, ModelInfo, Setup
@@ -28,67 +30,112 @@ class Loaded:
     def __init__(self, path: str, setup: Setup, on_progress: Callable[[float], None]) -> None:
         began = time.monotonic()
         ffi.start_backend()
-        self.model = ffi.Model(path, setup.gpu_layers, setup.use_mmap, _coarse(on_progress))
+        self.out = Output()
+        layers = gpu.layers_for(path, setup)
+        self.model = ffi.Model(path, layers, setup.use_mmap, _coarse(on_progress))
         try:
-            self.context = ffi.Context(self.model, setup)
+            self.context = ffi.Context(self.model, setup) if setup.generates else None
         except LoadFailed:
             self.model.close()
             raise
-        model, vocab = self.model, self.model.vocab
+        self.scheduler = None if self.context is None else self._scheduler(self.context, setup)
+        self.embedder = Embedder(self.model, setup, self.out)
+        prompting = self._prompting()
+        longest = self.embedder.longest if self.context is None else self.context.n_ctx_seq
+        self.context_tokens = min(longest, setup.context_most or longest)
+        self.preparer = Preparer(self.model.vocab, prompting, self.context_tokens, setup.n_seq)
+        self.info = ModelInfo(
+            path=path,
+            context_tokens=self.context_tokens,
+            n_ctx=0 if self.context is None else self.context.n_ctx,
+            n_seq=setup.n_seq,
+            unified=setup.unified,
+            gpu_layers=layers,
+            generates=self.context is not None,
+            pooling=self.embedder.pooling,
+            load_s=time.monotonic() - began,
+            rss=rss(),
+            **self.model.numbers(),
+            **prompting.described(),
+        )
+
+    def _scheduler(self, context: ffi.Context, setup: Setup) -> Scheduler:
+        model = self.model
         kv = KvCache(
-            self.context,
+            context,
             cuttable=not (model.recurrent or model.hybrid),
             window=0 if setup.swa_full else model.n_swa,
             copy_min=setup.copy_min,
             isolate=setup.isolate_cache,
         )
-        self.scheduler = Scheduler(self.context, vocab, kv, setup)
+        return Scheduler(context, model.vocab, kv, setup, self.out)
+
+    def _prompting(self) -> Prompting:
+        vocab = self.model.vocab
         prompting = Prompting(
-            model.templates(),
+            self.model.templates(),
             bos=_special(vocab, vocab.bos),
             eos=_special(vocab, vocab.eos),
             pieces=vocab.special_texts.values(),
         )
         vocab.show(prompting.markers())
-        self.preparer = Preparer(vocab, prompting, self.context.n_ctx_seq, self.context.n_seq)
-        self.info = ModelInfo(
-            path=path,
-            context_tokens=self.context.n_ctx_seq,
-            n_ctx=self.context.n_ctx,
-            n_seq=self.context.n_seq,
-            unified=setup.unified,
-            gpu_layers=setup.gpu_layers,
-            load_s=time.monotonic() - began,
-            rss=rss(),
-            **model.numbers(),
-            **prompting.described(),
-        )
+        return prompting
+
+    # -- the engine thread ----------------------------------------------------------------------------------------
 
     @property
     def busy(self) -> bool:
-        return self.scheduler.busy
+        return self.embedder.busy or (self.scheduler is not None and self.scheduler.busy)
 
-    def submit(self, item: Prepared) -> None:
-        self.scheduler.submit(item)
+    def submit(self, item: object) -> None:
+        if isinstance(item, EmbedJob):
+            self.embedder.submit(item)
+        elif isinstance(item, Prepared) and self.scheduler is not None:
+            self.scheduler.submit(item)
 
     def cancel(self, call_id: int) -> None:
-        self.scheduler.cancel(call_id)
+        self.embedder.cancel(call_id)
+        if self.scheduler is not None:
+            self.scheduler.cancel(call_id)
 
     def step(self) -> bool:
-        """Whether anything was done."""
-        return self.scheduler.step()
+        """One decode and one batch of embeddings; whether anything was done."""
+        decoded = self.scheduler is not None and self.scheduler.step()
+        return self.embedder.step() or decoded
+
+    def fail_all(self, message: str) -> None:
+        if self.scheduler is not None:
+            self.scheduler.fail_all(spec.SERVER, message)
+
+    # -- the preparing thread -------------------------------------------------------------------------------------
 
     def prepare(self, frame: Any, received: float) -> tuple[object | None, frames.Reply | None]:
-        """In the preparing thread: something for the engine thread, or an answer. Raises Refusal and PromptError."""
-        if isinstance(frame, frames.Gen):
-            return self.preparer.prepare(frame.id, frame.request, received), None
+        """Something for the engine thread, or an answer. Raises Refusal and PromptError."""
+        preparer = self.preparer
+        if isinstance(frame, frames.EmbedCall):
+            inputs = preparer.inputs(frame.request, self.embedder.longest)
+            self._check_dimensions(frame.request.dimensions)
+            return EmbedJob(frame.id, inputs, frame.request.dimensions, frame.request.normalise), None
         if isinstance(frame, frames.Tokenize):
-            tokens = self.preparer.tokens(frame.request)
+            tokens = preparer.tokens(frame.request)
             return None, frames.Reply(frame.id, blob=tokens.astype("<i4").tobytes(), count=len(tokens))
-        return None, frames.Reply(frame.id, text=self.preparer.text(frame.request))
+        if isinstance(frame, frames.Render):
+            return None, frames.Reply(frame.id, text=preparer.text(frame.request))
+        if self.scheduler is None:
+            raise Refusal(spec.UNSUPPORTED, "this is an embeddings model: it does not generate text")
+        return preparer.prepare(frame.id, frame.request, received), None
+
+    def _check_dimensions(self, dimensions: int | None) -> None:
+        if dimensions is not None and not 1 <= dimensions <= self.model.n_embd_out:
+            raise Refusal(spec.REFUSED, f"dimensions must be from 1 to {self.model.n_embd_out}", "dimensions")
+
+    # -- numbers --------------------------------------------------------------------------------------------------
 
     def counters(self) -> Counters:
-        scheduler, kv = self.scheduler, self.scheduler.kv
+        scheduler = self.scheduler
+        if scheduler is None:
+            return Counters(rss=rss(), steps=self.embedder.batches)
+        kv = scheduler.kv
         return Counters(
             slots=len(kv.slots),
             busy_slots=kv.busy,
@@ -108,7 +155,9 @@ class Loaded:
 
     def close(self) -> None:
         """Frees in reverse order."""
-        self.context.close()
+        self.embedder.close()
+        if self.context is not None:
+            self.context.close()
         self.model.close()
 
 

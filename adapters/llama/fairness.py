@@ -6,6 +6,7 @@ whatever the lengths of their calls; a call of low priority that has waited `AGE
 """
 
 from collections import OrderedDict, deque
+from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
 QUANTUM = 256  # tokens per round
@@ -15,10 +16,14 @@ AGE_S = 20.0
 class Waiting(Protocol):
     """What the queue looks at. `cost` is the number of tokens the call is expected to generate."""
 
-    tenant: str
-    priority: int
-    cost: int
     queued_at: float
+
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def priority(self) -> int: ...
+    @property
+    def cost(self) -> int: ...
 
 
 J = TypeVar("J", bound=Waiting)
@@ -37,7 +42,7 @@ class FairQueue(Generic[J]):
     def __len__(self) -> int:
         return self._size
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[J]:
         for lane in self._lanes:
             for line in lane.values():
                 yield from line

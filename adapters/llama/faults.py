@@ -26,7 +26,7 @@ def from_frame(error: frames.Error) -> UpstreamError:
     return UpstreamError(
         fault,
         error.message,
-        accepted=False if untouched else True,
+        accepted=not untouched,
         param=error.param,
         retry_after_s=error.retry_after_s,
         details=error.details,
@@ -34,9 +34,7 @@ def from_frame(error: frames.Error) -> UpstreamError:
 
 
 def queue_full(retry_after_s: float) -> UpstreamError:
-    return UpstreamError(
-        Fault.RATE_LIMITED, "the engine's queue is full", accepted=False, retry_after_s=retry_after_s
-    )
+    return UpstreamError(Fault.RATE_LIMITED, "the engine's queue is full", accepted=False, retry_after_s=retry_after_s)
 
 
 def gone(message: str) -> UpstreamError:
@@ -49,7 +47,9 @@ def crashed(reason: str, *, delivered: bool) -> UpstreamError:
 
 
 def not_loadable(failed: frames.Failed) -> UpstreamError:
-    return UpstreamError(_FAULTS.get(failed.code, Fault.MALFORMED), f"the model cannot be loaded: {failed.message}", accepted=False)
+    return UpstreamError(
+        _FAULTS.get(failed.code, Fault.MALFORMED), f"the model cannot be loaded: {failed.message}", accepted=False
+    )
 
 
 def bad_file(reason: str) -> UpstreamError:

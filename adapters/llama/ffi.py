@@ -83,10 +83,11 @@ class Vocab:
     def _all_pieces(self) -> list[bytes]:
         """Text bytes per id. Control tokens are empty, but user-defined ones are rendered."""
         buffer = ctypes.create_string_buffer(512)
-        to_piece, ptr, out = lib.llama_token_to_piece, self.ptr, []
+        to_piece, ptr = lib.llama_token_to_piece, self.ptr
+        out: list[bytes] = []
         for token in range(self.size):
             n = to_piece(ptr, token, buffer, 512, 0, False)
-            out.append(buffer[:n] if n >= 0 else self._long_piece(token, -n, False))
+            out.append(buffer.raw[:n] if n >= 0 else self._long_piece(token, -n, False))
         return out
 
     def _special_texts(self) -> dict[int, str]:
@@ -250,6 +251,7 @@ class Context:
             params.n_outputs_max = setup.n_seq
         else:
             params.embeddings = True
+            params.flash_attn_type = 0  # it rounds to f16: the same input would differ by 1e-4 in other company
             params.pooling_type = POOLING[embedding]
         self.ptr = lib.llama_init_from_model(model.ptr, params)
         if not self.ptr:

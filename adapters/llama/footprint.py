@@ -120,9 +120,14 @@ def plan(meta: GgufMeta, wishes: Wishes, machine: Machine) -> Setup:
     setup = Setup(
         n_ctx=_padded(context) * parallel,
         n_seq=parallel,
+        context_most=max(train, context),
         unified=unified,
         threads=wishes.threads or _threads(meta.weight_bytes, machine.cores),
-        gpu_layers=AUTO_LAYERS if wishes.gpu_layers is None else wishes.gpu_layers if wishes.gpu_layers >= 0 else ALL_LAYERS,
+        gpu_layers=AUTO_LAYERS
+        if wishes.gpu_layers is None
+        else wishes.gpu_layers
+        if wishes.gpu_layers >= 0
+        else ALL_LAYERS,
         kv_type=wishes.kv_type,
         flash_attention=True if wishes.flash_attention is None and wishes.kv_type != "f16" else wishes.flash_attention,
         chunk=wishes.prefill_chunk or 256,

@@ -16,7 +16,19 @@ from proxy.errors import UpstreamError
 class Generation:
     """`async for`-like: `while (deltas := await generation.next()) is not None`."""
 
-    __slots__ = ("_cancel", "_deltas", "_waiter", "admitted", "delivered", "ended", "error", "id", "replays", "request", "usage")  # fmt: skip
+    __slots__ = (
+        "_cancel",
+        "_deltas",
+        "_waiter",
+        "admitted",
+        "delivered",
+        "ended",
+        "error",
+        "id",
+        "replays",
+        "request",
+        "usage",
+    )
 
     def __init__(self, call_id: int, request: Generate, cancel: Callable[["Generation"], None]) -> None:
         self.id = call_id

@@ -191,7 +191,13 @@ def _parse(path: str, reader: _Reader, size: int) -> GgufMeta:
         values[key] = reader.value(reader.one("<I"))
     layers, other = _tensors(reader, tensors, values, size)
     meta = GgufMeta(
-        path=path, version=version, values=values, tensors=tensors, layer_bytes=layers, other_bytes=other, file_size=size
+        path=path,
+        version=version,
+        values=values,
+        tensors=tensors,
+        layer_bytes=layers,
+        other_bytes=other,
+        file_size=size,
     )
     if not meta.arch and "split.no" not in values:
         raise GgufError("the file names no architecture")

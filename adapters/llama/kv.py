@@ -213,7 +213,9 @@ class KvCache:
         rest = [s for s in idle if s is not main and s is not source][: n - 1]
         if len(rest) < n - 1 and source is not None and source is not main and not source.busy:
             rest.append(source)  # its content is copied before it is overwritten
-        reused = self._fill(main, source if copied else None, prompt, reuse if (copied or main is source) else 0, tenant)
+        reused = self._fill(
+            main, source if copied else None, prompt, reuse if (copied or main is source) else 0, tenant
+        )
         need = len(prompt) - reused + n * decode
         if self.cells is not None and reused < reuse:  # less could be kept than was promised: look again
             held = self.cells.held_by([s for s in self.slots if s.busy or s is main], None, 0)

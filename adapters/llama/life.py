@@ -8,6 +8,7 @@ then running, since the resident that must go takes no new users; of a model the
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -130,7 +131,7 @@ class Life:
                 if on_progress is not None:
                     resident.listeners.discard(on_progress)
             if not resident.stopping:
-                return Hold(engine, lambda: self._let_go(resident))
+                return Hold(engine, partial(self._let_go, resident))
             self._let_go(resident)
 
     async def _engine(self, resident: Resident) -> Engine:
@@ -277,7 +278,12 @@ class Life:
     # -- administration -------------------------------------------------------------------------------------------
 
     async def load(
-        self, path: str, *, parallel: int | None = None, keep_s: float | None = None, on_progress: Progress | None = None
+        self,
+        path: str,
+        *,
+        parallel: int | None = None,
+        keep_s: float | None = None,
+        on_progress: Progress | None = None,
     ) -> Status:
         """Loads now, with its own number of parallel sequences and time to stay. A change of the first reloads."""
         resident = self._residents.get(path)

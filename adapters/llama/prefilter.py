@@ -97,10 +97,11 @@ def survivors(row: Floats, top_k: int, top_p: float, min_p: float) -> Ids | None
 
 def weights_of(values: Floats, temperature: float) -> Floats:
     """Unnormalised probabilities at a temperature; the largest is 1."""
-    scaled = values - values.max()
+    scaled: Floats = values - values.max()
     if temperature != 1.0:
         scaled *= np.float32(1.0 / temperature)
-    return np.exp(scaled, out=scaled)
+    np.exp(scaled, out=scaled)
+    return scaled
 
 
 def dynamic_temperature(values: Floats, low: float, high: float) -> float:

@@ -18,7 +18,7 @@ from adapters.llama.constraint import Grammar, GrammarError
 from adapters.llama.ffi import Vocab
 from adapters.llama.job import Prepared
 from adapters.llama.prompting import Prompting, Rendered
-from adapters.llama.spec import Generate, GrammarSpec, Sampling
+from adapters.llama.spec import Embed, Generate, GrammarSpec, Sampling
 
 Ints = npt.NDArray[np.int32]
 _GRAMMARS_KEPT = 64
@@ -27,7 +27,9 @@ _GRAMMARS_KEPT = 64
 class Refusal(Exception):
     """The call cannot be done; `code` is one of `spec`'s."""
 
-    def __init__(self, code: str, message: str, param: str | None = None, details: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, param: str | None = None, details: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.param = param
@@ -73,10 +75,7 @@ class Preparer:
     def tokens(self, request: Generate, rendered: Rendered | None = None) -> Ints:
         """The prompt's ids, never empty. Raises Refusal."""
         if request.tokens is not None:
-            ids = np.asarray(request.tokens, dtype=np.int64)
-            if len(ids) and (ids.min() < 0 or ids.max() >= self._vocab.size):
-                raise Refusal(spec.REFUSED, f"token ids must be from 0 to {self._vocab.size - 1}", "prompt")
-            prompt = ids.astype(np.int32)
+            prompt = self._ids(request.tokens, "prompt")
         else:
             rendered = rendered or self._prompting.render(request)
             prompt = self._vocab.tokenize(
@@ -87,6 +86,27 @@ class Preparer:
         if not len(prompt):
             raise Refusal(spec.REFUSED, "the prompt is empty", "prompt")
         return prompt
+
+    def inputs(self, request: Embed, longest: int) -> list[Ints]:
+        """Token arrays of an embeddings call, none empty or longer than `longest`. Raises Refusal."""
+        arrays = [self._vocab.tokenize(text, add_special=True, parse_special=False) for text in request.texts]
+        arrays += [self._ids(ids, "input") for ids in request.tokens]
+        if not arrays:
+            raise Refusal(spec.REFUSED, "there is no input", "input")
+        for index, array in enumerate(arrays):
+            if not len(array):
+                raise Refusal(spec.REFUSED, f"input {index} is empty", "input")
+            if len(array) > longest:
+                numbers = {"prompt_tokens": len(array), "context_tokens": longest}
+                message = f"input {index} has {len(array)} tokens; this model takes at most {longest}"
+                raise Refusal(spec.CONTEXT, message, "input", numbers)
+        return arrays
+
+    def _ids(self, given: list[int], param: str) -> Ints:
+        ids = np.asarray(given, dtype=np.int64)
+        if len(ids) and (ids.min() < 0 or ids.max() >= self._vocab.size):
+            raise Refusal(spec.REFUSED, f"token ids must be from 0 to {self._vocab.size - 1}", param)
+        return ids.astype(np.int32)
 
     def _limit(self, request: Generate, size: int) -> int:
         room = self._context - size
@@ -176,5 +196,3 @@ def _check_ids(sampling: Sampling, n_vocab: int) -> None:
         raise Refusal(spec.REFUSED, "values in logit_bias must be finite", "logit_bias")
     if any(not 0 <= token < n_vocab for token in sampling.stop_token_ids):
         raise Refusal(spec.REFUSED, f"stop_token_ids must be from 0 to {n_vocab - 1}", "stop_token_ids")
-
-

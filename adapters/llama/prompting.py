@@ -38,7 +38,9 @@ class Rendered:
 class Prompting:
     """Stateless after construction but for compiled templates; used by one thread."""
 
-    def __init__(self, metadata: Mapping[str, str], *, bos: str = "", eos: str = "", pieces: Collection[str] = ()) -> None:
+    def __init__(
+        self, metadata: Mapping[str, str], *, bos: str = "", eos: str = "", pieces: Collection[str] = ()
+    ) -> None:
         self.trouble = ""
         self._prompts: Prompts | None = None
         try:

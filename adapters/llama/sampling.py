@@ -6,7 +6,7 @@ same token; a banned token is never chosen; rejection under a grammar redraws fr
 """
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +61,7 @@ class Penalties:
         if not self._size:
             return
         ids, counts = self._ids[: self._size], self._counts[: self._size]
-        values = row[ids]
+        values: npt.NDArray[Any] = row[ids]
         if self._repeat:
             r = np.float32(self._spec.repetition_penalty)
             values = np.where(values > 0, values / r, values * r)
@@ -101,7 +101,9 @@ class Chooser:
         self._low = spec.temperature if low is None else low
         self._high = spec.temperature if high is None else high
         dynamic = (low is not None or high is not None) and self._high > self._low
-        self._temperature = None if dynamic else (self._low if low is not None and high is not None else spec.temperature)
+        self._temperature = (
+            None if dynamic else (self._low if low is not None and high is not None else spec.temperature)
+        )
         self.greedy = self._temperature is not None and self._temperature < 1e-4
         self._eog = eog
         self._said = 0
@@ -166,9 +168,7 @@ class Chooser:
         at = prefilter.draw(weights, self._random.random())
         return at if ids is None else int(ids[at])
 
-    def _redraw(
-        self, row: Floats, ids: npt.NDArray[np.intp] | None, weights: Floats, constraint: "Constraint"
-    ) -> int:
+    def _redraw(self, row: Floats, ids: npt.NDArray[np.intp] | None, weights: Floats, constraint: "Constraint") -> int:
         """Draws again without the rejected; then masks the survivors; then the vocabulary."""
         for _ in range(RETRIES):
             at = prefilter.draw(weights, self._random.random())

@@ -16,9 +16,10 @@ from adapters.llama.ffi import Context, Floats, Vocab
 from adapters.llama.frames import Error
 from adapters.llama.job import Choice, Job, Prepared
 from adapters.llama.kv import KvCache, common_prefix
+from adapters.llama.output import Output
 from adapters.llama.pace import Pace
 from adapters.llama.prefilter import log_probabilities
-from adapters.llama.spec import Delta, Setup, TokenLogprob, Usage
+from adapters.llama.spec import Delta, Setup, TokenLogprob
 
 FOLLOW_MIN = 64  # shortest common prefix worth waiting for another call's prompt
 GROW = 256  # tokens by which a running call's reservation grows
@@ -28,24 +29,12 @@ class EngineBroken(Exception):
     """llama.cpp reported a state from which only a new process helps."""
 
 
-class Output:
-    """What a step produced; the worker sends and empties it."""
-
-    __slots__ = ("admitted", "deltas", "done", "errors")
-
-    def __init__(self) -> None:
-        self.deltas: list[tuple[int, Delta]] = []
-        self.admitted: list[int] = []
-        self.done: list[tuple[int, Usage]] = []
-        self.errors: list[Error] = []
-
-
 class Scheduler:
     """`submit` and `cancel`, then `step` until it says that there is nothing to do."""
 
-    def __init__(self, context: Context, vocab: Vocab, kv: KvCache, setup: Setup) -> None:
+    def __init__(self, context: Context, vocab: Vocab, kv: KvCache, setup: Setup, out: Output) -> None:
         self.kv = kv
-        self.out = Output()
+        self.out = out
         self.steps = self.decoded = self.prefilled = self.reused = 0
         self.pace = Pace(min(setup.chunk, context.n_batch), setup.gap_factor)
         self._context = context

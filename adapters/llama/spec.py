@@ -45,6 +45,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     gap_factor: float = 2.0
     reserve: int = 512  # tokens set aside for a call that names no max_tokens
     isolate_cache: bool = False  # prefixes are shared within one tenant key only
+    context_most: int = 0  # tokens of one call, where the pool would allow more than the model was trained for
     copy_min: int = 64  # split mode: shortest prefix worth copying a whole stream for
     host_cache: int = 0  # bytes of host memory for prefixes of evicted sequences
     host_cache_dir: str = ""  # where they outlive the process ("" = they do not)

@@ -194,8 +194,9 @@ class Engine:
             while True:
                 self._productive, self._failed, self._culprit = False, None, 0
                 reason = await self._one_life()
-                if self._failed is not None:
-                    self._give_up(faults.not_loadable(self._failed))
+                failed = self._load_failure()
+                if failed is not None:
+                    self._give_up(faults.not_loadable(failed))
                     return
                 crashes = 1 if self._productive else crashes + 1
                 self.restarts += 1
@@ -208,6 +209,9 @@ class Engine:
                 await asyncio.sleep(self._backoff(crashes))
         except OSError as error:
             self._give_up(faults.gone(f"the engine process could not be started: {error}"))
+
+    def _load_failure(self) -> frames.Failed | None:
+        return self._failed
 
     def _backoff(self, crashes: int) -> float:
         """None after the first crash, then doubling."""

@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from adapters.llama import frames, spec
-from adapters.llama.engine import LoadFailed, Loaded
+from adapters.llama.engine import Loaded, LoadFailed
 from adapters.llama.outbox import Outbox
 from adapters.llama.prepare import Refusal
 from adapters.llama.prompting import PromptError
@@ -108,10 +108,10 @@ class Worker:
         self._outbox.send(frames.Ready(self._loaded.info))
         try:
             self._serve(self._loaded)
-        except Exception as error:  # whatever it was, the calls must hear of it; then a new process starts clean
+        except Exception as error:  # noqa: BLE001 - whatever it was, the calls must hear of it; then a new process starts clean
             traceback.print_exc()
             what = str(error) if isinstance(error, EngineBroken) else f"{type(error).__name__}: {error}"
-            self._loaded.scheduler.fail_all(spec.SERVER, f"the engine broke: {what}")
+            self._loaded.fail_all(f"the engine broke: {what}")
             self._flush(self._loaded)
             self._outbox.drain()
             return EXIT_BROKEN
@@ -133,7 +133,6 @@ class Worker:
     # -- the engine thread ----------------------------------------------------------------------------------------
 
     def _serve(self, loaded: Loaded) -> None:
-        scheduler = loaded.scheduler
         idle_wait: float | None = None
         while True:
             for item in self._inbox.take(0 if loaded.busy and idle_wait is None else idle_wait):
@@ -150,16 +149,18 @@ class Worker:
             self._step_began = None
             self._flush(loaded)
             # calls that wait for nothing but a deadline must not make the loop spin
-            idle_wait = 0.02 if scheduler.busy and not worked else None
+            idle_wait = 0.02 if loaded.busy and not worked else None
 
     def _flush(self, loaded: Loaded) -> None:
-        out = loaded.scheduler.out
+        out = loaded.out
         if out.deltas or out.admitted or out.done:
             self._outbox.send(frames.Step(out.deltas, out.admitted, out.done))
             out.deltas, out.admitted, out.done = [], [], []
         for error in out.errors:
             self._outbox.send(error)
-        out.errors.clear()
+        for reply in out.replies:
+            self._outbox.send(reply)
+        out.errors, out.replies = [], []
 
     # -- the other threads ----------------------------------------------------------------------------------------
 
@@ -213,7 +214,7 @@ class Worker:
                     self._outbox.send(reply)
             except (Refusal, PromptError) as error:
                 self._refuse(frame.id, error.code, str(error), error)
-            except Exception as error:  # one call's trouble is not the others'
+            except Exception as error:  # noqa: BLE001 - one call's trouble is not the others'
                 traceback.print_exc()
                 self._refuse(frame.id, spec.SERVER, f"the call could not be prepared: {type(error).__name__}")
             self._preparing = None
