@@ -29,8 +29,9 @@ class OpenPermit:
         self._gate.running -= 1
         return True
 
-    def cancel(self) -> None:
-        self._close()
+    def cancel(self, ending: Ending) -> None:
+        if self._close() and self._call.attempts:
+            self._gate.settled(self._call, None, ending, 0)
 
     async def settle(self, usage: Usage | None, ending: Ending, frames: int) -> None:
         self.abandon(usage, ending, frames)

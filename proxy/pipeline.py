@@ -4,12 +4,13 @@ Streaming and non-streaming are the same call: a Reply gives frames, one or many
 and hands the Reply to the one sender (`routes/_send.py`), which closes it, whatever happens.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 import msgspec
 
 from proxy.account import Metered
-from proxy.call import Call
+from proxy.call import Call, Ending
 from proxy.catalogue import Catalogue
 from proxy.config import Config
 from proxy.ports import Adapter, Bookkeeper, Gate, Opener, Planner
@@ -51,7 +52,8 @@ async def run(call: Call, house: House) -> Metered:
     permit = await house.gate.admit(call)  # key, budget, rate, slot; or raises
     try:
         reply = await house.dispatcher.open(call)  # retry and fallback end at the first frame
-    except BaseException:
-        permit.cancel()  # nothing was served: the reservation goes back
+    except BaseException as error:
+        left = isinstance(error, asyncio.CancelledError)
+        permit.cancel(Ending.CANCELLED if left else Ending.FAILED)  # nothing was served: the reservation goes back
         raise
     return house.books.metered(reply, permit)  # leaving it settles the permit exactly once

@@ -74,8 +74,8 @@ class Adapter(Protocol):
 class Permit(Protocol):
     """The right to spend on one call. Exactly one of `settle` and `cancel` has an effect, and only the first time."""
 
-    def cancel(self) -> None:
-        """Nothing was served: the whole reservation goes back."""
+    def cancel(self, ending: Ending) -> None:
+        """Nothing was served: the whole reservation goes back. A call that reached an upstream is booked all the same."""
         ...
 
     async def settle(self, usage: Usage | None, ending: Ending, frames: int) -> None:

@@ -84,7 +84,7 @@ class ChatStream:
             return b""
         rest = self._splitter.rest()
         out = self._slowly(rest) if rest else b""
-        if self.ending is not None:
+        if out.endswith(DONE):
             return out
         if self._choices and all(choice.finished for choice in self._choices.values()):
             return out + self._finish()  # it only forgot [DONE]

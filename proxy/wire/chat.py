@@ -81,7 +81,7 @@ class VeniceParameters(msgspec.Struct, forbid_unknown_fields=True):
 class FunctionSpec(msgspec.Struct):
     name: Annotated[str, Meta(min_length=1)]
     description: str | None = None
-    parameters: Raw | None = None
+    parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
 
@@ -188,7 +188,6 @@ VENICE = NO_OPS | frozenset(
         "reasoning_effort",
         "verbosity",
     }
-)
 )
 
 
