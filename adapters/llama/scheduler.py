@@ -188,7 +188,7 @@ class Scheduler:
             if code == 0:
                 break
             if code == 1 and self._relieve(parts):
-                budget = max(budget // 2, 1)
+                budget = max(sum(count for _, count in parts) // 2, 1)
                 continue
             if code == 1:
                 continue
