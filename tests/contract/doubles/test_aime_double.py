@@ -42,12 +42,18 @@ async def look(client: httpx.AsyncClient, double: AimeDouble, job: str, endpoint
 
 
 @pytest.mark.asyncio
-async def test_a_chat_from_queue_to_result_which_is_delivered_once(double: AimeDouble, client: httpx.AsyncClient) -> None:
+async def test_a_chat_from_queue_to_result_which_is_delivered_once(
+    double: AimeDouble, client: httpx.AsyncClient
+) -> None:
     job = (await client.post("/lab_chat", json=ask(double))).json()
     assert (job["success"], job["ep_version"]) == (True, 3)
     assert job["job_id"].endswith("#1")
     queued = await look(client, double, job["job_id"])
-    assert (queued["job_state"], queued["progress"]["queue_position"], queued["progress"]["progress_data"]) == ("queued", 0, {})
+    assert (queued["job_state"], queued["progress"]["queue_position"], queued["progress"]["progress_data"]) == (
+        "queued",
+        0,
+        {},
+    )
     texts = []
     for _ in range(7):
         double.advance(double.jobs[job["job_id"]])
@@ -59,7 +65,11 @@ async def test_a_chat_from_queue_to_result_which_is_delivered_once(double: AimeD
     assert texts == ["", "You", "You said:", "You said: one", "You said: one two", "You said: one two three"]
     assert "progress" not in got
     result = got["job_result"]
-    assert (result["text"], result["num_generated_tokens"], result["model_name"]) == ("You said: one two three", 5, "dummy")
+    assert (result["text"], result["num_generated_tokens"], result["model_name"]) == (
+        "You said: one two three",
+        5,
+        "dummy",
+    )
     assert result["current_context_length"] == result["prompt_length"] + 5
     again = await look(client, double, job["job_id"])
     assert (again["job_state"], "job_result" in again) == ("done", False)
@@ -78,7 +88,9 @@ async def test_a_lost_poll_loses_the_result(double: AimeDouble, client: httpx.As
 @pytest.mark.asyncio
 async def test_an_unencoded_hash_is_lost_and_the_job_unknown(double: AimeDouble, client: httpx.AsyncClient) -> None:
     job = (await client.post("/lab_chat", json=ask(double))).json()["job_id"]
-    raw = await client.get(f"/lab_chat/progress?key={double.key}&job_id={job}")  # httpx drops the fragment, as any client
+    raw = await client.get(
+        f"/lab_chat/progress?key={double.key}&job_id={job}"
+    )  # httpx drops the fragment, as any client
     assert raw.status_code == 402
     assert raw.json()["error"] == [f"Client has no active request with this job id {job.partition('#')[0]}"]
     other = await client.get("/flux-dev/progress", params={"key": double.key, "job_id": job})
@@ -98,7 +110,9 @@ async def test_an_unencoded_hash_is_lost_and_the_job_unknown(double: AimeDouble,
         ({"top_k": True}, "wrong type"),
     ],
 )
-async def test_parameters_are_checked(double: AimeDouble, client: httpx.AsyncClient, change: dict[str, Any], text: str) -> None:
+async def test_parameters_are_checked(
+    double: AimeDouble, client: httpx.AsyncClient, change: dict[str, Any], text: str
+) -> None:
     answer = await client.post("/lab_chat", json=ask(double, **change))
     assert answer.status_code == 400
     assert any(text in error for error in answer.json()["error"])
@@ -113,7 +127,9 @@ async def test_keys_sessions_and_their_failures(double: AimeDouble, client: http
     assert (refused.status_code, refused.json()["error"]) == (401, ["Key not valid"])
     nobody = await client.post("/lab_chat", json={"chat_context": context("x"), "wait_for_result": False})
     assert nobody.status_code == 401
-    session = (await client.get("/lab_chat/login", params={"key": double.key, "version": "x"})).json()["client_session_auth_key"]
+    session = (await client.get("/lab_chat/login", params={"key": double.key, "version": "x"})).json()[
+        "client_session_auth_key"
+    ]
     body = {"client_session_auth_key": session, "chat_context": context("x"), "wait_for_result": False}
     job = (await client.post("/lab_chat", json=body)).json()["job_id"]
     # Only who asked may look.
@@ -163,11 +179,21 @@ async def test_worker_errors_lapses_and_rewritten_tails(double: AimeDouble, clie
 
 @pytest.mark.asyncio
 async def test_images_and_speech(double: AimeDouble, client: httpx.AsyncClient) -> None:
-    body = {"key": double.key, "prompt": "a boat", "width": 256, "height": 128, "num_samples": 2, "wait_for_result": False}
+    body = {
+        "key": double.key,
+        "prompt": "a boat",
+        "width": 256,
+        "height": 128,
+        "num_samples": 2,
+        "wait_for_result": False,
+    }
     job = (await client.post("/flux-dev", json=body)).json()["job_id"]
     double.advance(double.jobs[job], 3)
     under_way = await look(client, double, job, "flux-dev")
-    assert (under_way["progress"]["progress"], len(under_way["progress"]["progress_data"]["progress_images"])) == (50, 1)
+    assert (under_way["progress"]["progress"], len(under_way["progress"]["progress_data"]["progress_images"])) == (
+        50,
+        1,
+    )
     double.advance(double.jobs[job], 99)
     images = (await look(client, double, job, "flux-dev"))["job_result"]["images"]
     assert [media.size_of(base64.b64decode(i.partition(",")[2])) for i in images] == [("jpeg", 256, 128)] * 2

@@ -26,7 +26,9 @@ def double() -> Iterator[BytezDouble]:
 
 @pytest.fixture
 def client(double: BytezDouble) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=double.base_url, headers={"authorization": f"Key {double.key}"}, trust_env=False) as made:
+    with httpx.Client(
+        base_url=double.base_url, headers={"authorization": f"Key {double.key}"}, trust_env=False
+    ) as made:
         yield made
 
 
@@ -52,7 +54,10 @@ def loaded(client: httpx.Client, model: str, **more: Any) -> None:
 def test_run_each_task(double: BytezDouble, official: Bytez) -> None:
     assert official.model(GPT2).run("Once upon").output == "Once upon You said: Once upon"
     talk = [{"role": "user", "content": "Hi"}]
-    assert official.model(CHAT).run(talk, {"max_new_tokens": 50}).output == {"role": "assistant", "content": "You said: Hi"}
+    assert official.model(CHAT).run(talk, {"max_new_tokens": 50}).output == {
+        "role": "assistant",
+        "content": "You said: Hi",
+    }
     parts = official.model("google/gemma-3-4b-it").run(talk).output["content"]
     assert parts == [{"type": "text", "text": "You said: Hi"}]
     assert len(official.model("nomic-ai/nomic-embed-text-v1.5").run("x").output) == 16
@@ -67,7 +72,9 @@ def test_run_each_task(double: BytezDouble, official: Bytez) -> None:
 def test_stream_lists_and_errors(double: BytezDouble, official: Bytez) -> None:
     double.will(say=[" and", " so", " on"])
     assert "".join(official.model(GPT2).run("Once", stream=True)) == "Once and so on"
-    assert [m["modelId"] for m in official.list.models({"task": "text-to-image"}).output] == ["dreamlike-art/dreamlike-photoreal-2.0"]
+    assert [m["modelId"] for m in official.list.models({"task": "text-to-image"}).output] == [
+        "dreamlike-art/dreamlike-photoreal-2.0"
+    ]
     assert len(official.list.tasks().output) == 33
     double.will(error="CUDA out of memory")
     failed = official.model(CHAT).run([{"role": "user", "content": "x"}])

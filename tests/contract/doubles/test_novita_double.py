@@ -35,7 +35,9 @@ def double() -> Iterator[NovitaDouble]:
 
 @pytest.fixture
 def client(double: NovitaDouble) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=double.base_url, headers={"authorization": f"Bearer {double.key}"}, trust_env=False) as made:
+    with httpx.Client(
+        base_url=double.base_url, headers={"authorization": f"Bearer {double.key}"}, trust_env=False
+    ) as made:
         yield made
 
 
@@ -66,7 +68,13 @@ class _OneThread:
 
 def test_txt2img_to_the_end(double: NovitaDouble, official: NovitaClient) -> None:
     result = official.txt2img_v3(
-        model_name=CHECKPOINTS[0], prompt="a boat", image_num=2, width=256, height=128, seed=7, enable_nsfw_detection=True
+        model_name=CHECKPOINTS[0],
+        prompt="a boat",
+        image_num=2,
+        width=256,
+        height=128,
+        seed=7,
+        enable_nsfw_detection=True,
     )
     pictures = [base64.b64decode(text) for text in result.images_encoded]
     assert [media.size_of(p) for p in pictures] == [("jpeg", 256, 128)] * 2
@@ -100,7 +108,9 @@ def test_cleanup_gives_an_image_of_the_same_size(double: NovitaDouble, official:
 @pytest.mark.parametrize("path", ["/openai/v1", "/v3/openai"])
 def test_the_openai_client_on_both_base_paths(double: NovitaDouble, path: str) -> None:
     with openai.OpenAI(api_key=double.key, base_url=double.base_url + path, max_retries=0) as client:
-        said = client.chat.completions.create(model=LLMS[1], messages=[{"role": "user", "content": "Hi"}], max_tokens=50)
+        said = client.chat.completions.create(
+            model=LLMS[1], messages=[{"role": "user", "content": "Hi"}], max_tokens=50
+        )
         assert said.choices[0].message.content == "You said: Hi"
         events = list(
             client.chat.completions.create(
@@ -183,7 +193,10 @@ def test_statuses_mislead(double: NovitaDouble, path: str, key: str | None, stat
 def test_no_balance_is_403_for_chat_and_400_for_images(client: httpx.Client, double: NovitaDouble) -> None:
     double.balance = 0
     ask = {"model": LLMS[0], "messages": [{"role": "user", "content": "x"}], "max_tokens": 5}
-    chat, image = client.post("/openai/v1/chat/completions", json=ask), client.post("/v3/async/txt2img", json={"request": ASK})
+    chat, image = (
+        client.post("/openai/v1/chat/completions", json=ask),
+        client.post("/v3/async/txt2img", json={"request": ASK}),
+    )
     assert (chat.status_code, chat.json()["reason"]) == (403, "NOT_ENOUGH_BALANCE")
     assert (image.status_code, image.json()["reason"]) == (400, "BILLING_BALANCE_NOT_ENOUGH")
 
@@ -230,12 +243,23 @@ def test_reads_have_their_limit(client: httpx.Client, double: NovitaDouble) -> N
 
 
 def test_sync_flux_upscale_and_speech(client: httpx.Client, double: NovitaDouble) -> None:
-    ask = {"prompt": "x", "width": 64, "height": 64, "steps": 4, "image_num": 2, "seed": 1, "response_image_type": "webp"}
+    ask = {
+        "prompt": "x",
+        "width": 64,
+        "height": 64,
+        "steps": 4,
+        "image_num": 2,
+        "seed": 1,
+        "response_image_type": "webp",
+    }
     made = client.post("/v3beta/flux-1-schnell", json=ask).json()
-    assert [media.size_of(httpx.get(i["image_url"], trust_env=False).content) for i in made["images"]] == [("webp", 64, 64)] * 2
+    assert [media.size_of(httpx.get(i["image_url"], trust_env=False).content) for i in made["images"]] == [
+        ("webp", 64, 64)
+    ] * 2
     picture = base64.b64encode(media.png(64, 32)).decode()
     task = client.post(
-        "/v3/async/upscale", json={"request": {"model_name": "RealESRGAN_x4plus_anime_6B", "image_base64": picture, "scale_factor": 2}}
+        "/v3/async/upscale",
+        json={"request": {"model_name": "RealESRGAN_x4plus_anime_6B", "image_base64": picture, "scale_factor": 2}},
     ).json()
     for _ in range(200):
         got = client.get("/v3/async/task-result", params=task).json()
@@ -255,7 +279,9 @@ async def test_webhooks_are_unsigned_and_may_be_forged() -> None:
     async with NovitaDouble(pace=Pace.quick()) as double, NovitaDouble() as sink:
         sink.script(*[faults.answer(200, b"")] * 4)
         double.webhook_tricks = {"forged"}
-        async with httpx.AsyncClient(base_url=double.base_url, headers={"authorization": f"Bearer {double.key}"}, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=double.base_url, headers={"authorization": f"Bearer {double.key}"}, trust_env=False
+        ) as client:
             extra = {"webhook": {"url": sink.base_url + "/hook"}}
             await client.post("/v3/async/txt2img", json={"request": ASK, "extra": extra})
             async with asyncio.timeout(5):

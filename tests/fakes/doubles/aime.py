@@ -82,7 +82,9 @@ class AimeDouble(Double):
     kind: ClassVar[str] = "aime"
     ports: ClassVar[tuple[str, ...]] = ("api",)
 
-    def __init__(self, *, user: str = "lab", workers: int = 1, max_queue: int = 20, old: bool = False, **more: Any) -> None:
+    def __init__(
+        self, *, user: str = "lab", workers: int = 1, max_queue: int = 20, old: bool = False, **more: Any
+    ) -> None:
         super().__init__(**more)
         self.user, self.workers, self.max_queue, self.old = user, workers, max_queue, old
         self.worker_secret = "canary-worker-auth-key-77aa1c"
@@ -152,7 +154,9 @@ class AimeDouble(Double):
         session = params.get("client_session_auth_key")
         if session in self.sessions:
             return str(session)
-        raise Refuse(self.refused(401, "API Key missing and client session authentication key not registered in API Server"))
+        raise Refuse(
+            self.refused(401, "API Key missing and client session authentication key not registered in API Server")
+        )
 
     # -- what is there ------------------------------------------------------------------------------------------------
 
@@ -190,7 +194,9 @@ class AimeDouble(Double):
             return as_json(200, {"success": False, "error": "Key not valid"})  # a failure, and yet 200
         session = str(uuid.uuid4())
         self.sessions[session] = endpoint
-        return as_json(200, {"success": True, "ep_version": VERSION, "client_session_auth_key": session, "key": self.key})
+        return as_json(
+            200, {"success": True, "ep_version": VERSION, "client_session_auth_key": session, "key": self.key}
+        )
 
     @route("GET", "/stream_progress")
     async def stream_progress(self, seen: Seen) -> Answer:
@@ -248,7 +254,9 @@ class AimeDouble(Double):
             if kind == "json":
                 try:
                     context = json.loads(value)
-                    fine = isinstance(context, list) and all(m["role"] in ("system", "user", "assistant") for m in context)
+                    fine = isinstance(context, list) and all(
+                        m["role"] in ("system", "user", "assistant") for m in context
+                    )
                 except (ValueError, KeyError, TypeError):
                     fine = False
                 return None if fine else f"Parameter {name} is not a valid chat context"  # invented
@@ -271,8 +279,14 @@ class AimeDouble(Double):
         fate = self._fates.pop(0) if self._fates else {}
         speech = None
         if "max_gen_tokens" in ENDPOINTS[endpoint]:
-            body = {"messages": json.loads(given["chat_context"])} if "chat_context" in given else {"prompt": given["prompt_input"]}
-            speech = llm.speech_for(body, {k: v for k, v in fate.items() if k == "say"}, given.get("max_gen_tokens", 512))
+            body = (
+                {"messages": json.loads(given["chat_context"])}
+                if "chat_context" in given
+                else {"prompt": given["prompt_input"]}
+            )
+            speech = llm.speech_for(
+                body, {k: v for k, v in fate.items() if k == "say"}, given.get("max_gen_tokens", 512)
+            )
         if "shown" in fate:
             speech = llm.Speech(list(fate["shown"]), prompt_tokens=5)
         count = len(speech.tokens) if speech else 4
@@ -309,8 +323,14 @@ class AimeDouble(Double):
         if job.timeline.position == 0:
             ahead = sorted(j.starts for j in self.jobs.values() if j.timeline.position == 0 and j.endpoint == endpoint)
             estimate = round(job.starts - time.monotonic(), 2) if self.workers else -1
-            shown = {"queue_position": ahead.index(job.starts), "estimate": estimate, "num_workers_online": self.workers}
-            return as_json(200, shared | {"job_state": "queued", "progress": shown | {"progress": 0, "progress_data": {}}})
+            shown = {
+                "queue_position": ahead.index(job.starts),
+                "estimate": estimate,
+                "num_workers_online": self.workers,
+            }
+            return as_json(
+                200, shared | {"job_state": "queued", "progress": shown | {"progress": 0, "progress_data": {}}}
+            )
         if not job.over:
             return as_json(200, shared | {"job_state": "processing", "progress": self._under_way(job)})
         if job.delivered:
@@ -354,12 +374,22 @@ class AimeDouble(Double):
             return shared | {"error": job.fate["fail"]}
         if job.speech:
             text, count = (self._texts(job) or [""])[-1], len(job.speech.tokens)
-            context = {"prompt_length": job.speech.prompt_tokens, "current_context_length": job.speech.prompt_tokens + count}
-            return shared | {"text": text, "num_generated_tokens": count, "max_seq_len": 4096, "model_name": "dummy"} | context
+            context = {
+                "prompt_length": job.speech.prompt_tokens,
+                "current_context_length": job.speech.prompt_tokens + count,
+            }
+            return (
+                shared
+                | {"text": text, "num_generated_tokens": count, "max_seq_len": 4096, "model_name": "dummy"}
+                | context
+            )
         if job.endpoint == "flux-dev":
             size = job.given.get("width", 1024), job.given.get("height", 1024)
             image = base64.b64encode(media.jpeg(*size)).decode()
             images = [image if self.old else f"data:image/JPEG;base64,{image}"] * job.given.get("num_samples", 1)
-            return shared | {"images": images, "seed": 26262303 if job.given.get("seed", -1) == -1 else job.given["seed"]}
+            return shared | {
+                "images": images,
+                "seed": 26262303 if job.given.get("seed", -1) == -1 else job.given["seed"],
+            }
         sound = base64.b64encode(media.wav(0.02 * len(job.given["text"]))).decode()
         return shared | {"audio_output": f"data:audio/wav;base64,{sound}"}

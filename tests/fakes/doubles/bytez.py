@@ -152,7 +152,11 @@ class BytezDouble(Double):
     def finish(self, seen: Seen, answer: Answer) -> Answer:
         if seen.path.startswith("/models/v2"):
             left = max(0, self.plan - self.running)
-            answer.headers = {"ratelimit-limit": str(self.plan), "ratelimit-remaining": str(left), "ratelimit-reset": "1"} | answer.headers
+            answer.headers = {
+                "ratelimit-limit": str(self.plan),
+                "ratelimit-remaining": str(left),
+                "ratelimit-reset": "1",
+            } | answer.headers
         return answer
 
     def body_of(self, seen: Seen, fields: Mapping[str, Field]) -> dict[str, Any]:
@@ -162,7 +166,11 @@ class BytezDouble(Double):
             body = json.loads(seen.body)
         except ValueError:
             raise Refuse(self.error(400, "Invalid JSON")) from None  # invented
-        found = [f"{path} {text}" for path, text in wrong(body, fields)] if isinstance(body, dict) else ["body must be an object"]
+        found = (
+            [f"{path} {text}" for path, text in wrong(body, fields)]
+            if isinstance(body, dict)
+            else ["body must be an object"]
+        )
         if found:
             raise Refuse(self.error(400, "; ".join(found)))  # invented
         return dict(body)
@@ -281,7 +289,14 @@ class BytezDouble(Double):
         if set(query) - {"task", "modelId"}:
             return self.error(400, "unknown query parameter")  # invented
         rows = [
-            {"modelId": m, "task": t, "meter": "sm", "meterPrice": "$0.0000872083 / sec", "params": 0.1, "ramRequired": 1}
+            {
+                "modelId": m,
+                "task": t,
+                "meter": "sm",
+                "meterPrice": "$0.0000872083 / sec",
+                "params": 0.1,
+                "ramRequired": 1,
+            }
             for m, t in TASKS.items()
             if query.get("task", t) == t and query.get("modelId", m) == m
         ]
@@ -386,7 +401,9 @@ class BytezDouble(Double):
         if task == "feature-extraction":
             made = llm.vector(given, 16)
             return [made, made] if fate.get("nested") else made
-        asked = given if isinstance(given, str) else next(llm.text_of(m) for m in reversed(given) if m["role"] == "user")
+        asked = (
+            given if isinstance(given, str) else next(llm.text_of(m) for m in reversed(given) if m["role"] == "user")
+        )
         tokens = fate.get("say") or [" You", " said:", *(f" {word}" for word in asked.split())]
         text = "".join(tokens[: params.get("max_new_tokens", 10_000)])
         if task == "text-generation":

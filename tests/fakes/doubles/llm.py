@@ -27,7 +27,11 @@ class Speech:
     @property
     def usage(self) -> dict[str, int]:
         made = len(self.tokens) + len(self.reasoning)
-        return {"prompt_tokens": self.prompt_tokens, "completion_tokens": made, "total_tokens": self.prompt_tokens + made}
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": made,
+            "total_tokens": self.prompt_tokens + made,
+        }
 
 
 def text_of(message: dict[str, Any]) -> str:
@@ -115,7 +119,9 @@ async def stream(
     for n, call in enumerate(_calls(speech)):
         arguments = call["function"]["arguments"]
         half = len(arguments) // 2
-        yield delta({"tool_calls": [call | {"index": n, "function": {"name": call["function"]["name"], "arguments": ""}}]})
+        yield delta(
+            {"tool_calls": [call | {"index": n, "function": {"name": call["function"]["name"], "arguments": ""}}]}
+        )
         for part in (arguments[:half], arguments[half:]):
             yield delta({"tool_calls": [{"index": n, "function": {"arguments": part}}]})
     yield delta({}, speech.finish)

@@ -32,7 +32,11 @@ STATUS = {
     "TOKEN_LIMIT_EXCEEDED": 429, "SERVICE_NOT_AVAILABLE": 503, "ACCESS_DENY": 403,
 }  # fmt: skip
 LLMS = ("deepseek/deepseek-r1", "meta-llama/llama-3.3-70b-instruct", "qwen/qwen2.5-vl-72b-instruct")
-CHECKPOINTS = ("realisticVisionV51_v51VAE_94301.safetensors", "dreamshaper_8_93211.safetensors", "sd_xl_base_1.0.safetensors")
+CHECKPOINTS = (
+    "realisticVisionV51_v51VAE_94301.safetensors",
+    "dreamshaper_8_93211.safetensors",
+    "sd_xl_base_1.0.safetensors",
+)
 MAX_FILE = 30 * 1024 * 1024
 
 
@@ -99,7 +103,9 @@ class NovitaDouble(Double):
         return self.error("API_NOT_FOUND")
 
     def no_method(self, seen: Seen, allowed: list[str]) -> Answer:
-        return Answer(405, b"Method Not Allowed\n", {"content-type": "text/plain", "allow": ", ".join(allowed)})  # invented
+        return Answer(
+            405, b"Method Not Allowed\n", {"content-type": "text/plain", "allow": ", ".join(allowed)}
+        )  # invented
 
     def check_auth(self, seen: Seen) -> Answer | None:
         given = seen.headers.get("authorization", "")
@@ -322,9 +328,17 @@ class NovitaDouble(Double):
             "task_id": task.id, "task_type": task.type, "status": f"TASK_STATUS_{status}", "reason": failed if over and failed else "",
             "eta": 0 if over else 3, "progress_percent": 0 if over or position == 0 else 25 * (position - 1),
         }  # fmt: skip
-        images = [self._image(task, n, flagged) for n in range(len(task.files))] if done and not task.fate.get("empty") else []
+        images = (
+            [self._image(task, n, flagged) for n in range(len(task.files))]
+            if done and not task.fate.get("empty")
+            else []
+        )
         seed = task.given.get("seed")
-        extra = {"seed": str(seed if seed not in (None, -1) else 2147483647), "enable_nsfw_detection": flagged, "debug_info": debug}
+        extra = {
+            "seed": str(seed if seed not in (None, -1) else 2147483647),
+            "enable_nsfw_detection": flagged,
+            "debug_info": debug,
+        }
         return {"extra": extra, "task": shown, "images": images, "videos": [], "audios": []}
 
     def _image(self, task: Task, number: int, flagged: bool) -> dict[str, Any]:
@@ -333,7 +347,9 @@ class NovitaDouble(Double):
         shown["image_url_ttl"] = {"int": 3600, "str": "3600", "zero": "0"}[self.ttl]
         verdict = task.fate.get("nsfw", 0.5)
         if flagged and verdict is not None:
-            shown["nsfw_detection_result"] = verdict if isinstance(verdict, dict) else {"valid": True, "confidence": verdict}
+            shown["nsfw_detection_result"] = (
+                verdict if isinstance(verdict, dict) else {"valid": True, "confidence": verdict}
+            )
         return shown
 
     def _url(self, name: str, data: bytes, form: str) -> str:
@@ -343,7 +359,9 @@ class NovitaDouble(Double):
     @route("GET", "/output/{name}", auth=False, port="files")
     async def file(self, seen: Seen, name: str) -> Answer:
         data, mime, since = self._files.get(name, (b"", "", 0.0))
-        if "authorization" in seen.headers:  # what object stores say to a signed URL with a second kind of authorization
+        if (
+            "authorization" in seen.headers
+        ):  # what object stores say to a signed URL with a second kind of authorization
             return Answer(400, b"<Error><Code>InvalidArgument</Code></Error>", {"content-type": "application/xml"})
         if "X-Amz-Signature" not in seen.query or time.time() - since > self.retention:
             return Answer(403, b"<Error><Code>AccessDenied</Code></Error>", {"content-type": "application/xml"})
@@ -352,7 +370,10 @@ class NovitaDouble(Double):
     async def _notify(self, task: Task, webhook: dict[str, Any]) -> None:
         headers = {"content-type": "application/json"}
         if "forged" in self.webhook_tricks:
-            forged = {"task": {"task_id": task.id, "status": "TASK_STATUS_SUCCEED"}, "images": [{"image_url": "http://169.254.169.254/"}]}
+            forged = {
+                "task": {"task_id": task.id, "status": "TASK_STATUS_SUCCEED"},
+                "images": [{"image_url": "http://169.254.169.254/"}],
+            }
             body = json.dumps({"event_type": "ASYNC_TASK_RESULT", "payload": forged}).encode()
             self.webhooks_sent.append(await post(webhook["url"], body, headers))
         if await task.timeline.reach(len(task.timeline.marks)):
@@ -370,7 +391,11 @@ class NovitaDouble(Double):
         number, form = next(self._numbers), body.get("response_image_type", "png")
         files = self._images(body["width"], body["height"], body["image_num"], form)
         images = [
-            {"image_url": self._url(f"flux-{number}-{n}.{form}", data, form), "image_url_ttl": 604800, "image_type": form}
+            {
+                "image_url": self._url(f"flux-{number}-{n}.{form}", data, form),
+                "image_url_ttl": 604800,
+                "image_type": form,
+            }
             for n, (data, _) in enumerate(files)
         ]
         return as_json(200, {"images": images, "task": {"task_id": f"flux-{number}"}})
@@ -383,7 +408,9 @@ class NovitaDouble(Double):
         await asyncio.sleep(self.pace.image)
         self.created += 1
         form = (body.get("extra") or {}).get("response_image_type", "png")
-        return as_json(200, {"image_file": base64.b64encode(media.IMAGES[form](width, height)).decode(), "image_type": form})
+        return as_json(
+            200, {"image_file": base64.b64encode(media.IMAGES[form](width, height)).decode(), "image_type": form}
+        )
 
     @route("POST", "/v3/cleanup")
     async def cleanup(self, seen: Seen) -> Answer:
@@ -412,7 +439,11 @@ class NovitaDouble(Double):
     async def _hex(self, data: bytes) -> AsyncGenerator[bytes, None]:
         for start in range(0, len(data), 1024):
             await asyncio.sleep(self.pace.token)
-            yield b"data: " + json.dumps({"data": {"audio": data[start : start + 1024].hex(), "status": 1}}).encode() + b"\n\n"
+            yield (
+                b"data: "
+                + json.dumps({"data": {"audio": data[start : start + 1024].hex(), "status": 1}}).encode()
+                + b"\n\n"
+            )
         yield b'data: {"data": {"audio": "", "status": 2}}\n\n'
 
     @route("POST", "/v3/glm-tts")

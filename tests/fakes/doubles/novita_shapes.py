@@ -26,7 +26,10 @@ EXTRA = Field(
     },
 )
 LORAS = Field(
-    "array", null=True, high=5, item=Field("object", fields={"model_name": string(True), "strength": number(0, 1, null=True)})
+    "array",
+    null=True,
+    high=5,
+    item=Field("object", fields={"model_name": string(True), "strength": number(0, 1, null=True)}),
 )
 EMBEDDINGS = Field("array", null=True, high=5, item=Field("object", fields={"model_name": string(True)}))
 HIRES = Field(
