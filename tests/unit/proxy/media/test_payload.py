@@ -1,0 +1,44 @@
+"""Base64, data URLs and raw bytes give the same bytes, piece by piece or whole."""
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import BadRequest
+from proxy.media.payload import Payload, data_url
+
+
+@given(st.binary(min_size=1, max_size=200), st.integers(0, 210), st.integers(0, 50), st.booleans())
+def test_pieces_and_the_whole_agree(data, start, size, padded):
+    text = base64.b64encode(data).decode()
+    embedded = Payload.from_text(text if padded else text.rstrip("="))
+    assert len(embedded) == len(data)
+    assert embedded.read() == data
+    assert embedded.peek(start, size) == data[start : start + size] == Payload(data).peek(start, size)
+
+
+def test_a_data_url_declares_its_type_and_comes_back():
+    payload = Payload.from_text(data_url("image/png", b"abc"))
+    assert (payload.declared, payload.read()) == ("image/png", b"abc")
+
+
+@pytest.mark.parametrize(
+    "text", ["//79", "__79", "//\n79", " //79 ", "data:;base64,//79", "data:image/x;a=b;base64,//79"]
+)
+def test_takes_both_alphabets_blanks_and_parameters(text):
+    assert Payload.from_text(text).read() == b"\xff\xfe\xfd"
+
+
+@pytest.mark.parametrize("text", ["", "====", "data:image/png;base64,", "data:image/png,abc", "data:,x", "héllo wörld"])
+def test_refuses_what_is_no_base64_at_once(text):
+    with pytest.raises(BadRequest) as caught:
+        Payload.from_text(text, field="mask")
+    assert caught.value.param == "mask"
+
+
+@pytest.mark.parametrize("text", ["ab!d", "abcde", "https://example.com/a.png", "ab=cdefg"])
+def test_refuses_damaged_base64_when_read(text):
+    with pytest.raises(BadRequest, match="base64"):
+        Payload.from_text(text).read()
