@@ -1,0 +1,54 @@
+"""Embedding vectors on the wire: float32, little-endian, base64, and what `dimensions` does to them.
+
+It knows no request and needs no numpy. Invariant: through base64 and back, each number is its float32.
+"""
+
+import base64
+import binascii
+import math
+import sys
+from array import array
+from collections.abc import Iterable, Sequence
+
+_SWAP = sys.byteorder == "big"
+
+
+def to_base64(vector: Iterable[float]) -> str:
+    """A list, an array or anything with the buffer protocol in float32."""
+    floats = _floats(vector)
+    if _SWAP:
+        floats = array("f", floats)
+        floats.byteswap()
+    return base64.b64encode(floats).decode("ascii")
+
+
+def from_base64(text: str | bytes) -> "array[float]":
+    """ValueError where it is not base64 of whole float32 numbers."""
+    try:
+        data = binascii.a2b_base64(text, strict_mode=True)
+    except binascii.Error as error:
+        raise ValueError(f"not base64: {error}") from None
+    if len(data) % 4:
+        raise ValueError(f"{len(data)} bytes are not whole float32 numbers")
+    floats = array("f")
+    floats.frombytes(data)
+    if _SWAP:
+        floats.byteswap()
+    return floats
+
+
+def shorten(vector: Sequence[float], dimensions: int) -> Sequence[float]:
+    """The first `dimensions` numbers, of length one again. ValueError where there are not so many, or less than one."""
+    if not 1 <= dimensions <= len(vector):
+        raise ValueError(f"dimensions: expected 1 to {len(vector)}, got {dimensions}")
+    return vector if dimensions == len(vector) else normalised(vector[:dimensions])
+
+
+def normalised(vector: Sequence[float]) -> "array[float]":
+    """Of Euclidean length one; zeros stay zeros."""
+    length = math.hypot(*vector) or 1.0
+    return array("f", [number / length for number in vector])
+
+
+def _floats(vector: Iterable[float]) -> "array[float]":
+    return vector if isinstance(vector, array) and vector.typecode == "f" else array("f", vector)
