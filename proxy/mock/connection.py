@@ -38,6 +38,7 @@ class Connection(asyncio.Protocol):
         self._writable.set()
         self._exchange: Exchange | None = None
         self._written = 0
+        self._drained = 0
         self._inside = False
         self.number = 0
         self.task: asyncio.Task[None] | None = None
@@ -125,7 +126,7 @@ class Connection(asyncio.Protocol):
                 await self._control(method, target, body)
                 continue
             exchange = self._server.journal.note(self.number, method, target, headers, body)
-            self._exchange, self._written = exchange, 0
+            self._exchange, self._written, self._drained = exchange, 0, 0
             plan = self._plan(exchange, keep)
             if not await self._play(exchange, plan):
                 return
@@ -153,6 +154,7 @@ class Connection(asyncio.Protocol):
                 self._written += len(step.data)
                 exchange.mark("answering")
                 await self._writable.wait()
+                self._drained = self._written
             elif step.do == "pause":
                 await asyncio.sleep(step.seconds)
             elif step.do == "hold":
@@ -193,8 +195,10 @@ class Connection(asyncio.Protocol):
     def _left(self, end: End) -> None:
         exchange = self._exchange
         if exchange is not None and exchange.end is None:
-            unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
-            exchange.bytes_sent = max(0, self._written - unsent)
+            # A lost transport has emptied its buffer: then only what was drained before is known to have left.
+            waiting = self._transport.get_write_buffer_size() if self._transport is not None else 0
+            whole = waiting or self._writable.is_set()
+            exchange.bytes_sent = self._written - waiting if whole else self._drained
             exchange.finish(end)
 
 

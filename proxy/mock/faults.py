@@ -202,7 +202,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         return self.params.get(key, FAULTS[self.name].defaults[key])
 
     def __str__(self) -> str:
-        given = ",".join(f"{key}={value}" for key, value in self.params.items())
+        given = ",".join(f"{key}={_as_text(value)}" for key, value in self.params.items())
         return f"{self.name}:{given}" if given else self.name
 
 
@@ -223,6 +223,10 @@ def parse_fault(text: str) -> Fault:
     if rest and not params:
         raise ValueError(f"fault {name!r}: expected key=value, found {rest!r}")
     return Fault(name, params)
+
+
+def _as_text(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _as_type(text: str, default: Value) -> Value:
@@ -252,6 +256,6 @@ def listing() -> str:
         lines.append(f"[{phase}]")
         for name, spec in FAULTS.items():
             if spec.phase == phase:
-                params = ",".join(f"{key}={value}" for key, value in spec.defaults.items())
+                params = ",".join(f"{key}={_as_text(value)}" for key, value in spec.defaults.items())
                 lines.append(f"  {name + (':' + params if params else ''):<50} {spec.text}")
     return "\n".join(lines)

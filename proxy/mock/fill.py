@@ -58,7 +58,7 @@ def _typed(schema: Schema, root: Schema, hints: _Hints, depth: int) -> Any:
         kind = next((item for item in kind if item != "null"), "null")
     if kind == "object":
         properties = schema.get("properties", {})
-        required = schema.get("required", list(properties))
+        required = schema.get("required", [])
         # Past half the depth only what is required: a schema that refers to itself must come to an end.
         names = [name for name in properties if name in required or depth < _DEPTH // 2]
         return {name: _value(properties[name], root, hints, depth + 1) for name in names}
