@@ -50,13 +50,13 @@ class Response:
 
     def feed(self, data: bytes, at: float) -> None:
         """Take in what was read at time `at`."""
-        if self.end != "open":
+        if self._over():
             self._beyond(data)
             return
         self._buffer += data
         while not self._over() and self._state(at):
             pass
-        if self._over() and self._buffer:
+        if self._over():
             self._beyond(self._buffer)
             self._buffer = b""
 
@@ -177,6 +177,6 @@ class Response:
         return False
 
     def _beyond(self, data: bytes) -> None:
-        if not self.extra and not any("beyond" in problem for problem in self.problems):
+        if data and not self.extra:
             self.problems.append(f"bytes beyond the end of the body: {data[:40]!r}")
         self.extra += data

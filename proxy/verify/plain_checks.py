@@ -4,7 +4,6 @@ Owns the promises about the chat object, n, stop, token limits, null parameters,
 """
 
 import base64
-import binascii
 import struct
 from typing import Any
 
@@ -197,7 +196,7 @@ def embed_base64(seen: Seen) -> None:
             raise Fail(f"no base64: {clip(packed)}")
         try:
             values = struct.unpack(f"<{len(floats)}f", base64.b64decode(packed, validate=True))
-        except (struct.error, binascii.Error) as error:
+        except (struct.error, ValueError) as error:
             raise Fail(f"{error}: {clip(packed)}") from error
         if any(abs(one - other) > 1e-3 for one, other in zip(values, floats, strict=True)):
             raise Fail("the same input gives another vector as base64 than as floats")

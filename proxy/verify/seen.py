@@ -86,7 +86,7 @@ class Seen:
 
     @cached_property
     def streams(self) -> dict[str, Stream]:
-        """The answers that are event streams, parsed, in the order of `STREAMS`."""
+        """The answers that are event streams, parsed once (so: after all was asked), in the order of `STREAMS`."""
         found: dict[str, Stream] = {}
         for name in STREAMS:
             answer = self.answers.get(name)
