@@ -32,6 +32,14 @@ class Phase(StrEnum):
     CANCELED = "canceled"
 
 
+class Manner(StrEnum):
+    """How a job is followed: on the schedule, every 0.3 s while its text grows, or rarely since a webhook hints."""
+
+    STEADY = "steady"
+    LIVE = "live"
+    HINTED = "hinted"
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What one read showed. `position` in the queue from 0, `percent` 0 … 100, `text` all text so far, `body` for the adapter."""
@@ -57,23 +65,15 @@ class Look:
         return " ".join(parts)
 
 
-def wait_s(
-    reads: int,
-    misses: int,
-    look: Look | None,
-    *,
-    live: bool,
-    hinted: bool,
-    abandoned: bool,
-) -> float:
+def wait_s(reads: int, misses: int, look: Look | None, manner: Manner, *, abandoned: bool) -> float:
     """Seconds until a job's next read, before jitter and floor."""
     if misses:
         return min(5.0, 0.5 * 2.0 ** (misses - 1))
     if abandoned:
         return ABANDONED_S
-    if hinted:
+    if manner is Manner.HINTED:
         return HINTED_S
-    if live and look is not None and look.phase is Phase.RUNNING:
+    if manner is Manner.LIVE and look is not None and look.phase is Phase.RUNNING:
         return LIVE_S
     return SCHEDULE_S[min(reads, len(SCHEDULE_S) - 1)]
 

@@ -23,6 +23,7 @@ from adapters.job_pace import (
     SHARE,
     Clock,
     Look,
+    Manner,
     Monotonic,
     wait_s,
 )
@@ -66,7 +67,7 @@ class Job:
         self._error: Exception | None = None
         self._changed = asyncio.Event()
         self._left = self._reading = False
-        self._live = self._hinted = False
+        self._manner = Manner.STEADY
         self._reads = self._misses = self._not_found = 0
         self._last = self._wait = 0.0
         self._due = 0.0
@@ -166,16 +167,15 @@ class JobEngine:
         life_s: float | None = None,
         cancel: Cancel | None = None,
         on_over: Callable[[], None] = lambda: None,
-        live: bool = False,
-        hinted: bool = False,
+        manner: Manner = Manner.STEADY,
     ) -> Job:
         """Start to follow a job that exists upstream.
 
         After `deadline_s` the waiter gets TIMEOUT; after `life_s` (default twice that) an abandoned job counts as over.
-        `cancel` says whether the upstream stopped it. `live` reads text every 0.3 s while it runs.
+        `cancel` says whether the upstream stopped it. `manner` is how often it is looked at.
         """
         job = Job(self, key, poll, cancel, on_over)
-        job._live, job._hinted = live, hinted
+        job._manner = manner
         if self._closed:
             job._error = Unavailable("The server is shutting down.")
             job.over = True
@@ -211,14 +211,7 @@ class JobEngine:
 
     def _plan(self, job: Job) -> None:
         """Fix how long this job waits for its next read; ±20 %, so that jobs of one moment drift apart."""
-        base = wait_s(
-            job._reads,
-            job._misses,
-            job.latest,
-            live=job._live,
-            hinted=job._hinted,
-            abandoned=job.abandoned,
-        )
+        base = wait_s(job._reads, job._misses, job.latest, job._manner, abandoned=job.abandoned)
         job._last = self._clock.now()
         job._wait = base * (1 + JITTER * (2 * self._chance() - 1))
         self._push(job)

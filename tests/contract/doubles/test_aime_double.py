@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-
 from fakes.doubles import faults, media
 from fakes.doubles.aime import AimeDouble
 from fakes.doubles.clockwork import Pace
@@ -30,6 +29,10 @@ async def double() -> AsyncIterator[AimeDouble]:
 async def client(double: AimeDouble) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=double.base_url, trust_env=False) as made:
         yield made
+
+
+def outside(double: AimeDouble) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=double.base_url, trust_env=False)
 
 
 def ask(double: AimeDouble, **more: Any) -> dict[str, Any]:
@@ -140,22 +143,20 @@ async def test_keys_sessions_and_their_failures(double: AimeDouble, client: http
 
 @pytest.mark.asyncio
 async def test_queue_positions_a_full_queue_and_nobody_online() -> None:
-    async with AimeDouble(max_queue=2, workers=0) as double:
-        async with httpx.AsyncClient(base_url=double.base_url, trust_env=False) as client:
-            jobs = [(await client.post("/lab_chat", json=ask(double))).json()["job_id"] for _ in range(2)]
-            full = await client.post("/lab_chat", json=ask(double))
-            assert (full.status_code, full.json()["error"]) == (400, "Job queue reached max length 2!")
-            shown = [(await look(client, double, job))["progress"] for job in jobs]
-            assert [s["estimate"] for s in shown] == [-1, -1]
-            assert {s["num_workers_online"] for s in shown} == {0}
-            assert double.created == 2
-    async with AimeDouble(pace=Pace(queue=0, first=0.05, token=0.05)) as double:
-        async with httpx.AsyncClient(base_url=double.base_url, trust_env=False) as client:
-            jobs = [(await client.post("/lab_chat", json=ask(double))).json()["job_id"] for _ in range(3)]
-            await asyncio.sleep(0.02)
-            shown = [await look(client, double, job) for job in jobs]
-            assert [s["job_state"] for s in shown] == ["processing", "queued", "queued"]
-            assert [s["progress"]["queue_position"] for s in shown] == [0, 0, 1]
+    async with AimeDouble(max_queue=2, workers=0) as double, outside(double) as client:
+        jobs = [(await client.post("/lab_chat", json=ask(double))).json()["job_id"] for _ in range(2)]
+        full = await client.post("/lab_chat", json=ask(double))
+        assert (full.status_code, full.json()["error"]) == (400, "Job queue reached max length 2!")
+        shown = [(await look(client, double, job))["progress"] for job in jobs]
+        assert [s["estimate"] for s in shown] == [-1, -1]
+        assert {s["num_workers_online"] for s in shown} == {0}
+        assert double.created == 2
+    async with AimeDouble(pace=Pace(queue=0, first=0.05, token=0.05)) as double, outside(double) as client:
+        jobs = [(await client.post("/lab_chat", json=ask(double))).json()["job_id"] for _ in range(3)]
+        await asyncio.sleep(0.02)
+        shown = [await look(client, double, job) for job in jobs]
+        assert [s["job_state"] for s in shown] == ["processing", "queued", "queued"]
+        assert [s["progress"]["queue_position"] for s in shown] == [0, 0, 1]
 
 
 @pytest.mark.asyncio
@@ -206,13 +207,12 @@ async def test_images_and_speech(double: AimeDouble, client: httpx.AsyncClient) 
 
 @pytest.mark.asyncio
 async def test_the_old_interface_of_the_seed() -> None:
-    async with AimeDouble(old=True, manual=True) as double:
-        async with httpx.AsyncClient(base_url=double.base_url, trust_env=False) as client:
-            job = (await client.post("/lab_chat", json=ask(double))).json()["job_id"]
-            assert job == "JID1"
-            double.advance(double.jobs[job], 99)
-            got = await look(client, double, job)
-            assert (got["progress"]["progress"], got["job_result"]["text"]) == (100, "You said: one two three")
+    async with AimeDouble(old=True, manual=True) as double, outside(double) as client:
+        job = (await client.post("/lab_chat", json=ask(double))).json()["job_id"]
+        assert job == "JID1"
+        double.advance(double.jobs[job], 99)
+        got = await look(client, double, job)
+        assert (got["progress"]["progress"], got["job_result"]["text"]) == (100, "You said: one two three")
 
 
 def test_waiting_for_the_result_fails_the_test_that_does_it() -> None:

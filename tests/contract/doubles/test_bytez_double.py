@@ -10,7 +10,6 @@ import httpx
 import openai
 import pytest
 from bytez import Bytez
-
 from fakes.doubles import faults, media
 from fakes.doubles.bytez import BytezDouble
 from fakes.doubles.clockwork import Pace

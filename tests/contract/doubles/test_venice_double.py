@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import openai
 import pytest
-
 from fakes.doubles import faults, media
 from fakes.doubles.clockwork import Pace
 from fakes.doubles.venice import VeniceDouble
@@ -215,9 +214,10 @@ def test_a_made_key_works_until_it_is_deleted(double: VeniceDouble, client: http
     headers = {"authorization": f"Bearer {made['apiKey']}"}
     ask = {"model": TEXT, "messages": HELLO}
     assert client.post("/chat/completions", json=ask, headers=headers).status_code == 200
-    assert [k for k in client.get("/api_keys").json()["data"] if k["id"] == made["id"]][0]["consumptionLimits"][
-        "usd"
-    ] == 5
+    assert (
+        next(k for k in client.get("/api_keys").json()["data"] if k["id"] == made["id"])["consumptionLimits"]["usd"]
+        == 5
+    )
     assert client.delete("/api_keys", params={"id": made["id"]}).json() == {"success": True}
     assert client.post("/chat/completions", json=ask, headers=headers).status_code == 401
     assert client.delete("/api_keys", params={"id": made["id"]}).status_code == 400

@@ -263,7 +263,8 @@ class AimeDouble(Double):
         else:
             try:
                 value = float(value) if text_only else value
-                assert isinstance(value, int | float) and not isinstance(value, bool)
+                assert isinstance(value, int | float)
+                assert not isinstance(value, bool)
                 assert kind == "float" or float(value).is_integer()
             except (ValueError, AssertionError):
                 return f"Parameter {name} has wrong type. Expected {kind}"  # invented

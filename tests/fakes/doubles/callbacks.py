@@ -10,12 +10,12 @@ import hmac
 from urllib.parse import urlsplit
 
 
-async def post(url: str, body: bytes, headers: dict[str, str], timeout: float = 5.0) -> int | None:
+async def post(url: str, body: bytes, headers: dict[str, str]) -> int | None:
     """POST `body`; the status of the answer, or None when there was none."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(5):
             reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=parts.scheme == "https" or None)
             target = parts.path + (f"?{parts.query}" if parts.query else "")
             fields = {"host": parts.netloc, "content-length": str(len(body)), "connection": "close"} | headers

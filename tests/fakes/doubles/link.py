@@ -57,9 +57,9 @@ class Seen:
         """Whether the secret travelled anywhere in this request."""
         return secret in self.target or any(secret in v for v in self.headers.values()) or secret.encode() in self.body
 
-    async def over(self, timeout: float = 5.0) -> str:
-        """Wait until the exchange ended; returns how."""
-        async with asyncio.timeout(timeout):
+    async def over(self) -> str:
+        """Wait (5 s at most) until the exchange ended; returns how."""
+        async with asyncio.timeout(5):
             await self._over.wait()
         return self.ended
 
@@ -127,7 +127,7 @@ class Link(asyncio.Protocol):
             self.number,
         )
         self._reset_parts()
-        self.double.requests.append(seen)
+        self.double.record(seen)
         self.waiting.append(seen)
         if self.worker is None or self.worker.done():
             self.worker = asyncio.get_running_loop().create_task(self._serve())

@@ -184,8 +184,7 @@ def opus(seconds: float) -> bytes:
     tags = b"OpusTags" + struct.pack("<I", 6) + b"double" + struct.pack("<I", 0)
     count = max(1, int(seconds * 50))
     pages = [_ogg(2, 0, 0, [head]), _ogg(0, 0, 1, [tags])]
-    for n in range(count):
-        pages.append(_ogg(4 if n == count - 1 else 0, (n + 1) * 960, n + 2, [b"\xf8\xff\xfe"]))
+    pages += [_ogg(4 if n == count - 1 else 0, (n + 1) * 960, n + 2, [b"\xf8\xff\xfe"]) for n in range(count)]
     return b"".join(pages)
 
 

@@ -325,7 +325,8 @@ class NovitaDouble(Double):
         debug = {"request_info": "", "submit_time_ms": at, "execute_time_ms": at, "complete_time_ms": at}
         flagged = bool(task.extra.get("enable_nsfw_detection"))
         shown = {
-            "task_id": task.id, "task_type": task.type, "status": f"TASK_STATUS_{status}", "reason": failed if over and failed else "",
+            "task_id": task.id, "task_type": task.type, "status": f"TASK_STATUS_{status}",
+            "reason": failed if over and failed else "",
             "eta": 0 if over else 3, "progress_percent": 0 if over or position == 0 else 25 * (position - 1),
         }  # fmt: skip
         images = (

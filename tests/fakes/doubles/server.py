@@ -78,6 +78,7 @@ class Double:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._died: BaseException | None = None
+        self._news = asyncio.Event()
 
     def __init_subclass__(cls) -> None:
         rows: list[Route] = []
@@ -215,6 +216,18 @@ class Double:
     def seen(self, method: str | None = None, path: str = "", port: str = "api") -> list[Seen]:
         """The recorded requests of that method and port whose path contains the pattern."""
         return [s for s in self.requests if s.port == port and method in (None, s.method) and re.search(path, s.path)]
+
+    async def arrived(self, count: int, method: str | None = None, path: str = "", port: str = "api") -> list[Seen]:
+        """Wait (5 s at most) until that many such requests have arrived; returns them."""
+        async with asyncio.timeout(5):
+            while len(found := self.seen(method, path, port)) < count:
+                await self._news.wait()
+        return found
+
+    def record(self, seen: Seen) -> None:
+        self.requests.append(seen)
+        self._news.set()
+        self._news = asyncio.Event()
 
     @property
     def leaks(self) -> list[Seen]:

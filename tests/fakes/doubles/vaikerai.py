@@ -22,7 +22,7 @@ CREATE_FIELDS = {"input", "stream", "webhook", "webhook_events_filter"}
 
 
 class VaikerDouble(Outputs):
-    """`async with VaikerDouble() as d:` `d.base_url` ends in /v1. `d.jobs` are all predictions, `d.will(...)` the next one's fate."""
+    """`d.base_url` ends in /v1. `d.jobs` are all predictions, `d.created` counts them, `d.will(...)` scripts the next one."""
 
     kind: ClassVar[str] = "vaikerai"
     ports: ClassVar[tuple[str, ...]] = ("api", "files", "stream")

@@ -26,7 +26,7 @@ DEFAULTS = {
     "include_search_results_in_stream": False, "strip_thinking_response": False, "disable_thinking": False,
 }  # fmt: skip
 CITATION = {
-    "title": "Ferries of Venice", "url": "https://example.com/traghetti", "content": "A boat across the canal", "date": "2024-08-13",
+    "title": "Ferries", "url": "https://example.com/traghetti", "content": "A boat across the canal", "date": "2024-08-13",
 }  # fmt: skip
 SIZES = {"auto": (1024, 1024)} | {
     size: tuple(map(int, size.split("x")))
@@ -46,7 +46,7 @@ class VeniceDouble(Account):
         self._fates: list[dict[str, Any]] = []
 
     def will(self, **fate: Any) -> None:
-        """Script the next inference: say, think, calls, finish; blurred=True, violation=True, images=[bytes]; fails=text (500)."""
+        """Script the next inference: say, think, calls, finish; blurred, violation, images=[bytes]; fails=text (500)."""
         self._fates.append(fate)
 
     def _fate(self) -> dict[str, Any]:

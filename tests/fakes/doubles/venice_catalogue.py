@@ -20,7 +20,8 @@ def _text(identity: str, context: int, *, traits: tuple[str, ...] = (), **can: A
     abilities |= {"optimizedForCode": can.get("code", False), "quantization": "fp8"}
     cost = _price(0.7, 2.8)
     spec = {
-        "name": identity.replace("-", " ").title(), "modelSource": f"https://huggingface.co/{identity}", "offline": can.get("offline", False),
+        "name": identity.replace("-", " ").title(), "modelSource": "https://example.com",
+        "offline": can.get("offline", False),
         "availableContextTokens": context, "traits": list(traits), "capabilities": abilities,
         "constraints": {"temperature": {"default": 0.8}, "top_p": {"default": 0.9}},
         "pricing": {"input": cost[0], "output": cost[1]},

@@ -2,29 +2,29 @@
 
 import pytest
 
-from adapters.job_pace import Look, Phase, wait_s
+from adapters.job_pace import Look, Manner, Phase, wait_s
 
 QUEUED, RUNNING = Look(Phase.QUEUED), Look(Phase.RUNNING)
 
 
 def test_the_schedule_grows_and_stays() -> None:
-    waits = [wait_s(n, 0, QUEUED, live=False, hinted=False, abandoned=False) for n in range(11)]
+    waits = [wait_s(n, 0, QUEUED, Manner.STEADY, abandoned=False) for n in range(11)]
     assert waits == [0.25, 0.5, 0.5, 1, 1, 2, 2, 5, 5, 5, 5]
 
 
 def test_live_text_is_read_often_once_it_runs() -> None:
-    assert wait_s(9, 0, RUNNING, live=True, hinted=False, abandoned=False) == 0.3
-    assert wait_s(9, 0, QUEUED, live=True, hinted=False, abandoned=False) == 5
+    assert wait_s(9, 0, RUNNING, Manner.LIVE, abandoned=False) == 0.3
+    assert wait_s(9, 0, QUEUED, Manner.LIVE, abandoned=False) == 5
 
 
 @pytest.mark.parametrize(("misses", "expected"), [(1, 0.5), (2, 1), (3, 2), (4, 4), (5, 5), (60, 5)])
 def test_failed_reads_back_off(misses: int, expected: float) -> None:
-    assert wait_s(3, misses, RUNNING, live=True, hinted=False, abandoned=False) == expected
+    assert wait_s(3, misses, RUNNING, Manner.LIVE, abandoned=False) == expected
 
 
 def test_with_hints_or_without_a_waiter_looks_are_rare() -> None:
-    assert wait_s(0, 0, None, live=False, hinted=True, abandoned=False) >= 15
-    assert wait_s(0, 0, None, live=True, hinted=False, abandoned=True) >= 10
+    assert wait_s(0, 0, None, Manner.HINTED, abandoned=False) >= 15
+    assert wait_s(0, 0, None, Manner.LIVE, abandoned=True) >= 10
 
 
 def test_a_note_says_what_is_known_and_nothing_that_the_upstream_wrote() -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from adapters.job_pace import ABANDONED_S, Look, Phase
+from adapters.job_pace import ABANDONED_S, Look, Manner, Phase
 from adapters.jobs import Job, JobEngine
 from proxy.errors import Fault, Unavailable, UpstreamError
 
@@ -148,7 +148,7 @@ def test_a_waiter_sees_each_change_and_skips_what_it_missed() -> None:
                 Look(Phase.DONE, text="ab"),
             )
             up.script = [first, first, second, last]
-            job = engine.watch("j", up.poll, deadline_s=60, live=True)
+            job = engine.watch("j", up.poll, deadline_s=60, manner=Manner.LIVE)
             await clock.advance(0.3)
             assert await job.next() is first
             waiting = asyncio.create_task(job.next(first))
@@ -167,7 +167,7 @@ def test_live_text_is_polled_at_a_constant_pace_once_it_runs() -> None:
         async with engine_on(clock) as engine:
             up = Upstream(clock)
             up.script = [Look(Phase.QUEUED)] * 3
-            engine.watch("j", up.poll, deadline_s=60, live=True)
+            engine.watch("j", up.poll, deadline_s=60, manner=Manner.LIVE)
             await clock.advance(5)
             assert up.gaps[:3] == [0.5, 0.5, 1.0]
             assert set(up.gaps[3:]) == {0.3}
@@ -371,7 +371,7 @@ def test_what_cannot_be_cancelled_keeps_its_slot_until_it_ends(
                 deadline_s=100,
                 cancel=None if answer is None else up.cancel,
                 on_over=up.over,
-                live=True,
+                manner=Manner.LIVE,
             )
             await clock.advance(2)
             job.leave()
@@ -478,7 +478,7 @@ def test_a_hint_looks_at_once_and_the_safety_net_rarely() -> None:
         clock = FakeClock()
         async with engine_on(clock) as engine:
             up = Upstream(clock)
-            job = engine.watch("j", up.poll, deadline_s=100, hinted=True)
+            job = engine.watch("j", up.poll, deadline_s=100, manner=Manner.HINTED)
             await clock.advance(14)
             assert up.reads == []
             up.always = Look(Phase.DONE)
@@ -548,18 +548,12 @@ def test_five_thousand_jobs_with_random_faults_and_departures_leave_nothing() ->
 
                 return over
 
-            jobs: list[Job] = []
-            for n in range(5000):
-                jobs.append(
-                    engine.watch(
-                        str(n),
-                        poll_of(n),
-                        deadline_s=30,
-                        cancel=cancel if n % 2 else None,
-                        on_over=over_of(n),
-                        live=n % 3 == 0,
-                    )
-                )
+            def start(n: int) -> Job:
+                manner = Manner.LIVE if n % 3 == 0 else Manner.STEADY
+                stop = cancel if n % 2 else None
+                return engine.watch(str(n), poll_of(n), deadline_s=30, cancel=stop, on_over=over_of(n), manner=manner)
+
+            jobs = [start(n) for n in range(5000)]
             for _ in range(30):
                 await clock.advance(2.5)
                 for job in dice.sample(jobs, 150):
