@@ -9,7 +9,7 @@ import asyncio
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httptools
 import msgspec
@@ -46,10 +46,10 @@ class Connection(asyncio.Protocol):
     # -- asyncio.Protocol -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # A cast, since uvloop's transports are none of asyncio's classes.
+        self._transport = cast("asyncio.Transport", transport)
         # No buffer of our own: what was written and drained is the kernel's, so counts and times are honest.
-        transport.set_write_buffer_limits(high=1, low=0)
+        self._transport.set_write_buffer_limits(high=1, low=0)
         self.number = self._server.journal.opened()
         self._server.connections.add(self)
         self.task = asyncio.get_running_loop().create_task(self._serve())

@@ -13,6 +13,7 @@ import msgspec
 import openai
 import pytest
 import trustme
+import uvloop
 from fakes.evil import evil, evil_thread
 
 from proxy.mock import MockOptions, MockServer, Script, fault
@@ -94,6 +95,28 @@ async def test_over_tls() -> None:
                 return bytes(answer.read())
 
         assert len(await asyncio.to_thread(read)) == 3_000_000
+
+
+@pytest.mark.parametrize(("name", "received"), [(None, b"[DONE]"), ("reset", b"<reset>"), ("cut", b"data: ")])
+def test_on_another_loop(name: str | None, received: bytes) -> None:
+    body = b'{"model":"mock-chat","messages":[{"role":"user","content":"hi"}],"stream":true}'
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n"
+
+    async def converse() -> bytes:
+        async with evil() as mock:
+            if name:
+                mock.script(fault(name))
+            reader, writer = await asyncio.open_connection("127.0.0.1", mock.port)
+            writer.write(head + b"content-length: %d\r\n\r\n%b" % (len(body), body))
+            try:
+                got = await asyncio.wait_for(reader.read(), 5)
+            except ConnectionResetError:
+                got = b"<reset>"
+            writer.transport.abort()
+            assert mock.exchanges[0].end == ("faulted" if name else "finished")
+            return got
+
+    assert received in uvloop.run(converse())
 
 
 def test_in_a_thread() -> None:
