@@ -7,9 +7,12 @@ from typing import Any, ClassVar
 from adapters.llama.answer import ChunkWriter, Collector, usage_of
 from adapters.llama.fleet import Fleet
 from adapters.llama.generation import Generation
+from adapters.llama.life import Hold
 from adapters.llama.request import FORWARDS, REFUSES, generate
+from adapters.llama.spec import Delta, Generate
 from adapters.options import LlamaOptions
-from adapters.replies import Stream, Whole
+from adapters.patience import opened
+from adapters.replies import Whole
 from proxy import call as calls
 from proxy.call import Call, Ending, Operation, Target
 from proxy.params import sort_out
@@ -32,32 +35,51 @@ class Llama:
         self.fleet = Fleet(options)
 
     async def open(self, call: Call, target: Target) -> Reply:
-        """See `Adapter.open`. A model that is not loaded is loaded first."""
-        request: ChatRequest = call.request
+        """See `Adapter.open`. A model that is not loaded is loaded first; a streaming caller is told how that goes."""
         call.dropped = sort_out(call.fields, self.caps).dropped
         asked = generate(call)
-        engine = await self.fleet.engine(target.model)
-        generation = engine.submit(asked)
+        if call.stream:
+            progress = _Progress()
+            return await opened(self._begun(call, target, asked, progress), progress.said)
+        hold, generation, first = await self._started(target, asked, None)
         try:
-            first = await generation.next()
-            assert call.plan is not None
-            strip = call.plan.features.strip_thinking
-            if not call.stream:
-                return await self._whole(call, generation, first, asked.n)
-        except BaseException:
+            return await self._whole(call, generation, first, asked.n)
+        finally:
             generation.cancel()
+            hold.release()
+
+    async def _started(
+        self, target: Target, asked: Generate, progress: "_Progress | None"
+    ) -> tuple[Hold, Generation, list[Delta] | None]:
+        """A loaded model, a generation on it, and its first deltas."""
+        hold = await self.fleet.acquire(target.model, progress)
+        generation = None
+        try:
+            generation = hold.engine.submit(asked)
+            return hold, generation, await generation.next()
+        except BaseException:
+            if generation is not None:
+                generation.cancel()
+            hold.release()
             raise
+
+    async def _begun(
+        self, call: Call, target: Target, asked: Generate, progress: "_Progress"
+    ) -> tuple["Tokens", bytes]:
+        assert call.plan is not None
+        request: ChatRequest = call.request
+        hold, generation, first = await self._started(target, asked, progress)
         writer = ChunkWriter(
             id=f"chatcmpl-{call.id}",
             model=call.plan.model.id,
             choices=asked.n,
             wants_usage=request.wants_usage,
-            strip_thinking=strip,
+            strip_thinking=call.plan.features.strip_thinking,
         )
-        source = Tokens(generation, writer)
-        return Stream(source, writer.begin() + source.take(first))
+        source = Tokens(hold, generation, writer)
+        return source, writer.begin() + source.take(first)
 
-    async def _whole(self, call: Call, generation: Generation, first: Any, choices: int) -> Whole:
+    async def _whole(self, call: Call, generation: Generation, first: list[Delta] | None, choices: int) -> Whole:
         assert call.plan is not None
         collector = Collector(choices)
         deltas = first
@@ -76,11 +98,16 @@ class Llama:
     async def probe(self, target: Target | None = None) -> str:
         """Loads the model, if one is named; else says what could be loaded."""
         if target is None:
-            return self.fleet.summary()
-        engine = await self.fleet.engine(target.model)
-        info = engine.info
+            loaded = [status.path.rpartition("/")[2] for status in self.fleet.statuses()]
+            return f"ready to load; loaded: {', '.join(loaded) or 'nothing'}"
+        hold = await self.fleet.acquire(target.model)
+        try:
+            info = hold.engine.info
+        finally:
+            hold.release()
         assert info is not None
-        return f"{info.name or target.model}: {info.parameters / 1e6:.1f}M parameters, {info.context_tokens} tokens of context"
+        size = f"{info.parameters / 1e6:.1f}M parameters, {info.context_tokens} tokens of context"
+        return f"{info.name or target.model}: {size}"
 
     def facts(self, target: Target) -> dict[str, Any]:
         """What is known of a model without loading it, and its state: for `models`."""
@@ -90,18 +117,34 @@ class Llama:
         await self.fleet.aclose()
 
 
+class _Progress:
+    """How loading goes, for a caller who waits."""
+
+    def __init__(self) -> None:
+        self._share: float | None = None
+
+    def __call__(self, share: float) -> None:
+        self._share = share
+
+    def said(self) -> str:
+        if self._share is None or self._share >= 1:
+            return "waiting for a free place in the engine"
+        return f"loading the model: {self._share:.0%}"
+
+
 class Tokens:
     """A generation, read as frames."""
 
-    __slots__ = ("_generation", "_writer", "ending", "usage")
+    __slots__ = ("_generation", "_hold", "_writer", "ending", "usage")
 
-    def __init__(self, generation: Generation, writer: ChunkWriter) -> None:
+    def __init__(self, hold: Hold, generation: Generation, writer: ChunkWriter) -> None:
+        self._hold = hold
         self._generation = generation
         self._writer = writer
         self.ending: Ending | None = None
         self.usage: calls.Usage | None = None
 
-    def take(self, deltas: Any) -> bytes:
+    def take(self, deltas: list[Delta] | None) -> bytes:
         """The frames of some deltas; None is the end."""
         out = self._writer.deltas(deltas) if deltas else b""
         if deltas is None or self._generation.ended:
@@ -120,6 +163,7 @@ class Tokens:
 
     def close(self) -> None:
         self._generation.cancel()
+        self._hold.release()
 
 
 def build(name: str, options: LlamaOptions) -> Llama:

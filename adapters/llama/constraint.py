@@ -26,6 +26,8 @@ class Grammar:
     """A parsed grammar; `begin` gives a fresh constraint for one answer. Thread-safe: parsing and cloning only read."""
 
     def __init__(self, vocab: Vocab, text: str, root: str, triggers: tuple[str, ...]) -> None:
+        if not text.strip():
+            raise GrammarError("the grammar is empty")  # llama.cpp would take it for no grammar
         self.vocab = vocab
         self.triggers = tuple(re.compile(pattern.encode()) for pattern in triggers)
         self.pristine = lib.llama_sampler_init_grammar(vocab.ptr, text.encode(), root.encode())

@@ -54,7 +54,8 @@ class Penalties:
         return at
 
     def count(self, token: int) -> None:
-        self._counts[self._slot(token)] += 1.0
+        at = self._slot(token)  # which may replace the array
+        self._counts[at] += 1.0
 
     def apply(self, row: Floats) -> None:
         """Lowers what was already said, in place."""

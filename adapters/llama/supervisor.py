@@ -26,7 +26,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Times in seconds. `crash_limit` lives in a row without a token make a crash loop."""
 
     heartbeat_s: float = 1.0
-    heartbeat_timeout_s: float = 5.0
+    heartbeat_timeout_s: float = 8.0
     step_timeout_s: float = 300.0  # one decode
     prepare_timeout_s: float = 30.0  # rendering and tokenising one call
     backoff_s: float = 0.25

@@ -287,11 +287,12 @@ async def test_fifty_deaths_under_sixteen_streams(tiny_path: Path) -> None:
     engine = Engine(str(tiny_path), SETUP, policy=QUICK)
     await engine.start()
     counts = {"whole": 0, "cut": 0}
+    medium = Generate(prompt="a middling answer", max_tokens=150, sampling=Sampling(temperature=1, ignore_eos=True))
     over = False
 
     async def client() -> None:
         while not over:
-            generation = engine.submit(LONG)
+            generation = engine.submit(medium)
             try:
                 while await generation.next() is not None:
                     pass
@@ -318,6 +319,7 @@ async def test_fifty_deaths_under_sixteen_streams(tiny_path: Path) -> None:
     await asyncio.wait_for(asyncio.gather(*clients), 60)
     counters = await engine.stats()
     assert counters.busy_slots == 0
-    assert engine.restarts == 50
+    assert engine.restarts >= 50
+    assert counts["cut"] > 0
     assert worst <= 2.0
     await engine.stop()
