@@ -11,7 +11,8 @@ import openai
 import pytest
 from fakes.doubles import faults, media
 from fakes.doubles.clockwork import Pace
-from fakes.doubles.novita import CHECKPOINTS, LLMS, NovitaDouble
+from fakes.doubles.novita import NovitaDouble
+from fakes.doubles.novita_desk import CHECKPOINTS, LLMS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the package's own syntax and deprecations are not ours to mend

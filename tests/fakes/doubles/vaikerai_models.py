@@ -134,6 +134,35 @@ def _speak(given: dict[str, Any]) -> Plan:
     return Plan("file", [media.wav(0.05 * max(1, len(given["text"])) / given.get("speed", 1.0))], mime="audio/wav")
 
 
+def _image_inputs() -> tuple[Schema, Schema]:
+    """One model that takes a ratio, one that takes pixels."""
+    flux = _input(
+        ["prompt"],
+        prompt=TEXT,
+        aspect_ratio=TEXT
+        | {"enum": ["1:1", "16:9", "21:9", "3:2", "2:3", "4:5", "5:4", "3:4", "4:3", "9:16", "9:21"], "default": "1:1"},
+        num_outputs=_number("integer", 1, 1, 4),
+        num_inference_steps=_number("integer", 4, 1, 4),
+        output_format=TEXT | {"enum": ["webp", "jpg", "png"], "default": "webp"},
+        seed=_number("integer", None),
+        disable_safety_checker={"type": "boolean", "default": False},
+    )
+    sdxl = _input(
+        ["prompt"],
+        prompt=TEXT,
+        negative_prompt=TEXT | {"default": ""},
+        width=_number("integer", 1024, 64, 1280),
+        height=_number("integer", 1024, 64, 1280),
+        num_outputs=_number("integer", 1, 1, 4),
+        num_inference_steps=_number("integer", 50, 1, 50),
+        guidance_scale=_number("number", 7.5, 1, 50),
+        image=URI,
+        seed=_number("integer", None),
+        disable_safety_checker={"type": "boolean", "default": False},
+    )
+    return flux, sdxl
+
+
 def catalogue() -> list[Model]:
     """Fresh models; each double has its own."""
     llama = _input(
@@ -162,30 +191,7 @@ def catalogue() -> list[Model]:
         temperature=_number("number", 1, 0, 2),
         top_p=_number("number", 1, 0, 1),
     )
-    flux = _input(
-        ["prompt"],
-        prompt=TEXT,
-        aspect_ratio=TEXT
-        | {"enum": ["1:1", "16:9", "21:9", "3:2", "2:3", "4:5", "5:4", "3:4", "4:3", "9:16", "9:21"], "default": "1:1"},
-        num_outputs=_number("integer", 1, 1, 4),
-        num_inference_steps=_number("integer", 4, 1, 4),
-        output_format=TEXT | {"enum": ["webp", "jpg", "png"], "default": "webp"},
-        seed=_number("integer", None),
-        disable_safety_checker={"type": "boolean", "default": False},
-    )
-    sdxl = _input(
-        ["prompt"],
-        prompt=TEXT,
-        negative_prompt=TEXT | {"default": ""},
-        width=_number("integer", 1024, 64, 1280),
-        height=_number("integer", 1024, 64, 1280),
-        num_outputs=_number("integer", 1, 1, 4),
-        num_inference_steps=_number("integer", 50, 1, 50),
-        guidance_scale=_number("number", 7.5, 1, 50),
-        image=URI,
-        seed=_number("integer", None),
-        disable_safety_checker={"type": "boolean", "default": False},
-    )
+    flux, sdxl = _image_inputs()
     return [
         Model("vaikerai", "hello-world", _input(["text"], text=TEXT), TEXT | {"title": "Output"},
               lambda given: Plan("text", [f"hello {given['text']}"]), description="A tiny model that says hello"),
