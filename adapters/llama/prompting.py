@@ -10,6 +10,7 @@ from typing import Any
 
 from adapters.llama import spec
 from adapters.llama.chat import ChatRequest, MessageError, Prompts, TemplateError, TemplateRefused
+from adapters.llama.grammar import UnsupportedSchema, from_response_format, from_tools
 from adapters.llama.spec import Generate, GrammarSpec
 from adapters.llama.text import FAMILIES, ReasoningMarkers, SplitterOptions, ToolOptions
 
@@ -72,7 +73,7 @@ class Prompting:
     def render(self, request: Generate) -> Rendered:
         """Raises PromptError."""
         if request.messages is None:
-            return Rendered(request.prompt or "", grammar=request.grammar)
+            return Rendered(request.prompt or "", grammar=self._grammar(request, [], ""))
         if self._prompts is None:
             raise PromptError(spec.UNSUPPORTED, f"the model cannot chat: {self.trouble}", "messages")
         tools = [] if request.tool_choice == "none" else request.tools or []
@@ -94,6 +95,7 @@ class Prompting:
         except TemplateError as error:
             raise PromptError(spec.UNSUPPORTED, str(error), "messages") from error
         options = None
+        grammar = self._grammar(request, tools, prompt.family)
         if tools:
             names = tuple(str(tool.get("function", tool).get("name", "")) for tool in tools)
             options = ToolOptions(prompt.family, names, request.parallel_tool_calls)
@@ -103,8 +105,24 @@ class Prompting:
             parse_special=True,
             reasoning=prompt.reasoning if request.reasoning else None,
             tools=options,
-            grammar=request.grammar,
+            grammar=grammar,
         )
+
+    def _grammar(self, request: Generate, tools: list[dict[str, Any]], family: str) -> GrammarSpec | None:
+        """Of the tools where one must or may be called, else of the response format. Raises PromptError."""
+        if request.grammar is not None:
+            return request.grammar
+        try:
+            made = None
+            if tools:
+                made = from_tools(tools, request.tool_choice, family, request.parallel_tool_calls)
+            forced = made is not None and not made.triggers
+            answer = None if forced else from_response_format(request.response_format)
+        except UnsupportedSchema as error:
+            param = "tools" if tools else "response_format"
+            raise PromptError(spec.REFUSED, str(error), param) from error
+        chosen = answer or made
+        return None if chosen is None else GrammarSpec(chosen.text, "root", chosen.triggers)
 
     def splitter(self, request: Generate, rendered: Rendered) -> SplitterOptions:
         """What to look for in the answer."""

@@ -1,0 +1,266 @@
+"""Slots, prefixes and reservations against a memory that behaves as llama.cpp's does."""
+
+import random
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from adapters.llama.kv import KvCache, Lease, Slot, common_prefix
+
+
+@dataclass
+class Memory:
+    """Token lists by sequence; `cuts` false is a recurrent memory; `window` forgets what is older."""
+
+    n_ctx: int = 256
+    n_seq: int = 4
+    unified: bool = True
+    cuts: bool = True
+    window: int = 0
+    held: dict[int, list[int]] = field(default_factory=dict)
+    gone: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def n_ctx_seq(self) -> int:
+        return self.n_ctx if self.unified else self.n_ctx // self.n_seq
+
+    def seq_rm(self, seq: int, start: int = -1, end: int = -1) -> bool:
+        assert end == -1
+        if start <= 0:
+            self.held.pop(seq, None)
+            self.gone.pop(seq, None)
+            return True
+        if not self.cuts:
+            return False
+        self.held[seq] = self.held[seq][:start]
+        return True
+
+    def seq_cp(self, src: int, dst: int, end: int = -1) -> None:
+        assert end == -1 or self.unified, "llama.cpp would abort"
+        assert not (self.unified and self.held.get(dst)), "the target is not empty"
+        tokens = self.held.get(src, [])
+        self.held[dst] = list(tokens if end == -1 else tokens[:end])
+        self.gone[dst] = self.gone.get(src, 0)
+
+    def pos_min(self, seq: int) -> int:
+        return self.gone.get(seq, 0)
+
+    def pos_max(self, seq: int) -> int:
+        return len(self.held.get(seq, [])) - 1
+
+    def decode(self, kv: KvCache, lease: Lease, slot: Slot, tokens: list[int]) -> None:
+        self.held.setdefault(slot.seq, []).extend(tokens)
+        if self.window:
+            self.gone[slot.seq] = max(0, len(self.held[slot.seq]) - self.window)
+        kv.append(lease, slot, np.array(tokens, dtype=np.int32))
+
+
+def _prompt(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode(), dtype=np.uint8).astype(np.int32)
+
+
+def _serve(memory: Memory, kv: KvCache, text: str, n: int = 1, answer: str = "!", tenant: str = "") -> int:
+    """A whole call; how much of its prompt was reused."""
+    prompt = _prompt(text)
+    lease = kv.admit(prompt, n, len(answer), tenant)
+    assert lease is not None
+    memory.decode(kv, lease, lease.slots[0], prompt[lease.reused :].tolist())
+    kv.fork(lease)
+    for index, slot in enumerate(lease.slots):
+        for letter in answer.encode():
+            memory.held.setdefault(slot.seq, []).append(letter + index)
+            kv.push(lease, slot, letter + index)
+    for slot in lease.slots:
+        kv.release_slot(slot)
+    kv.settle(lease)
+    _check(memory, kv)
+    return lease.reused
+
+
+def _check(memory: Memory, kv: KvCache) -> None:
+    for slot in kv.slots:
+        assert slot.tokens.tolist() == memory.held.get(slot.seq, [])
+    if kv.cells is not None:
+        cells = {int(cell) for slot in kv.slots for cell in slot.cells[: slot.n]}
+        assert kv.cells.free == kv.cells.size - len(cells)
+
+
+@pytest.mark.parametrize(("a", "b", "expected"), [("", "", 0), ("a", "", 0), ("ab", "ac", 1), ("ab", "abc", 2)])
+def test_common_prefix(a: str, b: str, expected: int) -> None:
+    assert common_prefix(_prompt(a), _prompt(b)) == expected
+
+
+@pytest.mark.parametrize("unified", [True, False])
+def test_the_last_token_is_always_read_again(unified: bool) -> None:
+    memory = Memory(unified=unified)
+    kv = KvCache(memory, copy_min=4)
+    assert _serve(memory, kv, "hello there") == 0
+    assert _serve(memory, kv, "hello there") == 10
+    assert _serve(memory, kv, "hello there!") == 11
+    assert _serve(memory, kv, "h") == 0
+
+
+@pytest.mark.parametrize("unified", [True, False])
+def test_a_busy_slot_can_be_copied_and_not_taken(unified: bool) -> None:
+    memory = Memory(unified=unified)
+    kv = KvCache(memory, copy_min=4)
+    prompt = _prompt("shared beginning and end")
+    lease = kv.admit(prompt, 1, 8)
+    assert lease is not None
+    memory.decode(kv, lease, lease.slots[0], prompt.tolist())
+    assert _serve(memory, kv, "shared beginning, other end") == len("shared beginning")
+    assert lease.slots[0].tokens.tolist() == prompt.tolist()
+
+
+def test_a_conversation_is_not_cut_for_a_short_common_beginning() -> None:
+    memory = Memory()
+    kv = KvCache(memory)
+    _serve(memory, kv, "system. " + "a long conversation " * 3)
+    assert _serve(memory, kv, "system. something else") == len("system. ")
+    assert _serve(memory, kv, "system. " + "a long conversation " * 3) >= 60
+
+
+def test_split_mode_prefers_reading_to_copying_little() -> None:
+    memory = Memory(unified=False)
+    kv = KvCache(memory, copy_min=16)
+    _serve(memory, kv, "system. a long conversation")
+    assert _serve(memory, kv, "system. something else") == 0
+
+
+@pytest.mark.parametrize("unified", [True, False])
+def test_a_memory_that_cannot_be_cut_reuses_whole_sequences_only(unified: bool) -> None:
+    memory = Memory(unified=unified, cuts=False)
+    kv = KvCache(memory, cuttable=False, copy_min=4)
+    assert _serve(memory, kv, "one two three") == 0
+    assert _serve(memory, kv, "one two four") == 0
+    assert _serve(memory, kv, "one two three! and on") == len("one two three!")
+
+
+def test_a_memory_that_says_no_late_is_believed() -> None:
+    memory = Memory(cuts=False)
+    kv = KvCache(memory)
+    _serve(memory, kv, "one two three")
+    assert _serve(memory, kv, "one two threw") == 0
+
+
+def test_a_window_that_has_moved_on_makes_the_prefix_worthless() -> None:
+    memory = Memory(window=8)
+    kv = KvCache(memory, window=8)
+    _serve(memory, kv, "a" * 30)
+    assert _serve(memory, kv, "a" * 20 + "b" * 10) == 0
+    assert _serve(memory, kv, "a" * 20 + "b" * 10 + "!c") == 31
+
+
+def test_admission_counts_shared_cells_once() -> None:
+    memory = Memory(n_ctx=100)
+    kv = KvCache(memory)
+    prompt = _prompt("x" * 60)
+    first = kv.admit(prompt, 1, 10)
+    assert first is not None
+    memory.decode(kv, first, first.slots[0], prompt.tolist())
+    assert kv.admit(_prompt("y" * 60), 1, 10) is None, "there is no room for another 70"
+    second = kv.admit(_prompt("x" * 60), 1, 10)
+    assert second is not None, "59 of its cells are there already"
+    assert second.reused == 59
+    assert kv.admit(_prompt("z"), 1, 40) is None
+
+
+def test_choices_need_slots_and_cells_of_their_own() -> None:
+    kv = KvCache(Memory(n_ctx=100))
+    assert kv.fits_ever(20, 4, 20)
+    assert not kv.fits_ever(21, 4, 20)
+    assert not kv.fits_ever(1, 5, 1)
+    lease = kv.admit(_prompt("x" * 20), 4, 20)
+    assert lease is not None
+    assert kv.outstanding == 100
+    assert kv.admit(_prompt("y"), 1, 1) is None
+    for slot in lease.slots:
+        kv.release_slot(slot)
+    kv.settle(lease)
+    assert kv.outstanding == 0
+
+
+def test_growing_and_giving_back() -> None:
+    kv = KvCache(Memory(n_ctx=100))
+    lease = kv.admit(_prompt("x" * 20), 1, 20)
+    assert lease is not None
+    assert kv.grow(lease, 60)
+    assert not kv.grow(lease, 1)
+    kv.release_slot(lease.slots[0])
+    kv.settle(lease)
+    assert kv.outstanding == 0
+
+
+def test_tenants() -> None:
+    memory = Memory()
+    kv = KvCache(memory, isolate=True)
+    assert _serve(memory, kv, "secret prompt", tenant="a") == 0
+    assert _serve(memory, kv, "secret prompt", tenant="b") == 0
+    assert _serve(memory, kv, "secret prompt", tenant="a") == 12
+
+
+def test_idle_slots_hold_at_most_half_of_a_shared_pool() -> None:
+    memory = Memory(n_ctx=200, n_seq=8)
+    kv = KvCache(memory)
+    for letter in "abcdefgh":
+        _serve(memory, kv, letter * 40)
+    assert kv.cells is not None
+    assert kv.cells.size - kv.cells.free <= 100
+    assert kv.evictions > 0
+    assert _serve(memory, kv, "h" * 40) == 39, "the latest stays"
+
+
+def test_resync_believes_the_memory() -> None:
+    memory = Memory()
+    kv = KvCache(memory)
+    prompt = _prompt("abcdef")
+    lease = kv.admit(prompt, 1, 4)
+    assert lease is not None
+    memory.decode(kv, lease, lease.slots[0], prompt.tolist())
+    memory.held[lease.slots[0].seq] = prompt[:2].tolist()
+    kv.resync(lease.slots[0])
+    _check(memory, kv)
+
+
+@pytest.mark.parametrize("unified", [True, False])
+@pytest.mark.parametrize("cuts", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_fuzz(unified: bool, cuts: bool, seed: int) -> None:
+    rng = random.Random(seed)
+    memory = Memory(n_ctx=400, n_seq=5, unified=unified, cuts=cuts)
+    kv = KvCache(memory, cuttable=cuts, copy_min=5)
+    live: list[tuple[Lease, np.ndarray]] = []
+    for _ in range(1500):
+        if rng.random() < 0.5:
+            text = rng.choice(["ab", "abab", "ba"]) * rng.randrange(1, 12) + rng.choice("xyz")
+            prompt = _prompt(text)
+            n = rng.choice([1, 1, 2])
+            lease = kv.admit(prompt, n, 10)
+            if lease is not None:
+                assert lease.slots[0].tokens.tolist() == prompt[: lease.reused].tolist()
+                kv.make_room(len(prompt) - lease.reused)
+                memory.decode(kv, lease, lease.slots[0], prompt[lease.reused :].tolist())
+                kv.fork(lease)
+                live.append((lease, prompt))
+        elif live:
+            lease, prompt = live.pop(rng.randrange(len(live)))
+            for slot in lease.slots:
+                for _ in range(rng.randrange(10)):
+                    kv.make_room(1)
+                    memory.held.setdefault(slot.seq, []).append(7)
+                    kv.push(lease, slot, 7)
+                kv.release_slot(slot, keep=rng.random() < 0.9)
+            kv.settle(lease)
+        _check(memory, kv)
+        owners = [slot.seq for lease, _ in live for slot in lease.slots]
+        assert len(owners) == len(set(owners)) == kv.busy
+    for lease, _ in live:
+        for slot in lease.slots:
+            kv.release_slot(slot)
+        kv.settle(lease)
+    assert kv.outstanding == 0
+    while kv.evict():
+        pass
+    assert kv.cached_tokens == 0
+    assert kv.cells is None or kv.cells.free == kv.cells.size
