@@ -9,6 +9,7 @@ the request wholly written, the response wholly read and not one byte more; it l
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Protocol, cast
 
@@ -248,15 +249,31 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            exchange.eof(None)
+            exchange.eof(None if self._ended_in_order() else _forgeable())
         self.abort()
         return False
+
+    def _tls(self) -> "ssl.SSLObject | None":
+        return None if self._transport is None else self._transport.get_extra_info("ssl_object")
+
+    def _ended_in_order(self) -> bool:
+        # Over TLS an end can be forged by anybody on the way unless the peer says goodbye inside TLS. asyncio does not
+        # tell the two apart, but asking the TLS object for more does; uvloop loses the connection without an EOF.
+        tls = self._tls()
+        if tls is None:
+            return True
+        try:
+            return not tls.read(1)
+        except ssl.SSLZeroReturnError:
+            return True
+        except (ssl.SSLError, ValueError):
+            return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         exchange, self._exchange = self._exchange, None
         known, self.closed = self.closed, True
         if exchange is not None:
-            exchange.eof(exc)
+            exchange.eof(_forgeable() if exc is None and self._tls() is not None else exc)
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._let_go(TransportError("closed", "the connection was closed on our side", sent=True))
@@ -273,6 +290,10 @@ class Connection(asyncio.Protocol):
             self._drained.set_result(None)
         if self._exchange is not None and self._pump is None:
             self._exchange.writing(False)
+
+
+def _forgeable() -> ssl.SSLError:
+    return ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "closed without close_notify")
 
 
 def _current_task() -> "asyncio.Task[object] | None":

@@ -175,13 +175,11 @@ def from_dial(exc: BaseException) -> TransportError:
 
 def from_loss(exc: BaseException | None, *, started: bool, sent: bool) -> TransportError:
     """Map the loss of a connection during an exchange; `exc` is None for an orderly close."""
-    if exc is not None and not isinstance(exc, ssl.SSLError):
-        return TransportError("reset", _line(exc), sent=sent, response_started=started)
-    if exc is not None:
-        return TransportError("premature_eof", _line(exc), sent=sent, response_started=started)
-    if not started:
-        return TransportError("reset", "the upstream closed the connection without a response", sent=sent)
-    return TransportError("premature_eof", "the response ended early", sent=sent, response_started=True)
+    if not started or (exc is not None and not isinstance(exc, ssl.SSLError)):
+        said = _line(exc) if exc is not None else "the upstream closed the connection without a response"
+        return TransportError("reset", said, sent=sent, response_started=started)
+    said = _line(exc) if exc is not None else "the response ended early"
+    return TransportError("premature_eof", said, sent=sent, response_started=True)
 
 
 def _line(exc: BaseException) -> str:

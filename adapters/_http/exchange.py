@@ -219,7 +219,6 @@ class Exchange:
         if self._headers_done:
             self._mark = self.loop.time()
             if self._draining:
-                self._body.clear()
                 if self._buffered > DRAIN_BYTES:
                     self.close()
                 return None
@@ -359,6 +358,9 @@ class Exchange:
     def on_body(self, data: bytes) -> None:
         if self.complete:
             self.surplus = True
+            return
+        if self._draining:
+            self._buffered += len(data)
             return
         self._quiet = 0
         self._body.append(data)

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import brotli
 import pytest
+
+from adapters._http import HttpClient
 from fakes.rawserver import CHUNKED, Peer, RawServer, answer, chunk
 from fakes.transport_lines import ALL, FAST, NATIVE, Line, over, post, replies, talk, whole
 from fakes.wires import ALL_CHUNKED, BODY, GOOD
-
-from adapters._http import HttpClient
 
 
 @pytest.mark.parametrize("case", GOOD)

@@ -9,10 +9,10 @@ import contextlib
 import socket
 
 import pytest
-from fakes.rawserver import CHUNKED, Peer, RawServer, chunk
-from fakes.transport_lines import ALL, AT_ONCE_S, NATIVE, NOT_HTTPX, Line, over, post, talk, whole
 
 from adapters._http import HttpClient, Timeouts, TransportError
+from fakes.rawserver import CHUNKED, Peer, RawServer, chunk
+from fakes.transport_lines import ALL, AT_ONCE_S, NATIVE, NOT_HTTPX, Line, over, post, talk, whole
 
 
 @over(*ALL)

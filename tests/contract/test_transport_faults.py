@@ -11,11 +11,11 @@ import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
+
+from adapters._http import HttpClient, HttpResponse, Timeouts, TransportError
 from fakes.rawserver import CHUNKED, ClientGone, Peer, chunk
 from fakes.transport_lines import ALL, AT_ONCE_S, FAST, NATIVE, Line, over, post, talk, whole
 from fakes.wires import ANY_CUT, BAD_BODY, BAD_HEAD, GOOD, LENIENT, LENIENT_BODY, Bad
-
-from adapters._http import HttpClient, HttpResponse, Timeouts, TransportError
 
 
 def misbehave(bad: Bad) -> Callable[[Peer], Awaitable[None]]:

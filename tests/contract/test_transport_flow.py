@@ -9,10 +9,10 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
-from fakes.rawserver import Peer, answer
-from fakes.transport_lines import ALL, NATIVE, Line, over, talk, whole
 
 from adapters._http import Timeouts
+from fakes.rawserver import Peer, answer
+from fakes.transport_lines import ALL, NATIVE, Line, over, talk, whole
 
 
 @over(*ALL)

@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from fakes.rawserver import CHUNKED, Peer, answer, chunk
-from fakes.transport_lines import ALL, AT_ONCE_S, Line, over, post, talk, whole
 
 from adapters._http import HttpClient, Timeouts, TransportError
+from fakes.rawserver import CHUNKED, Peer, answer, chunk
+from fakes.transport_lines import ALL, AT_ONCE_S, Line, over, post, talk, whole
 
 
 @pytest.mark.parametrize("limit", [1, 2])

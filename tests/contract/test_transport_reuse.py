@@ -8,11 +8,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+
+from adapters._http import TransportError, retry
 from fakes.rawserver import Peer, answer
 from fakes.transport_lines import ALL, NATIVE, Line, over, post, replies, talk, whole
 from fakes.wires import ANY_CUT
-
-from adapters._http import TransportError, retry
 
 
 @over(*ALL)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import trustme
-from fakes.rawserver import CHUNKED, Peer, RawServer, answer, chunk
-from fakes.transport_lines import ALL, AT_ONCE_S, FAST, Line, over, post, replies, talk
-from fakes.wires import ALL_CHUNKED, BODY
 
 from adapters._http import HttpClient, TransportError
+from fakes.rawserver import CHUNKED, Peer, RawServer, answer, chunk
+from fakes.transport_lines import ALL, AT_ONCE_S, FAST, NATIVE, Line, over, post, replies, talk
+from fakes.wires import ALL_CHUNKED, BODY
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,37 @@ async def test_tls_with_a_trusted_authority(line: Line, authority: trustme.CA, t
         chosen = server.peers[0].transport.get_extra_info("ssl_object").selected_alpn_protocol()
         assert chosen in (("http/1.1",) if line.native else ("http/1.1", None))
     assert names == ["localhost"]
+
+
+@pytest.mark.parametrize("goodbye", [True, False])
+@over(*NATIVE)
+async def test_an_end_over_tls_counts_only_with_a_goodbye(
+    line: Line, authority: trustme.CA, tmp_path: Path, goodbye: bool
+) -> None:
+    """A body read until close can be cut by anybody on the way; TLS says whether it was."""
+    ca = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(ca)
+    had = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\nabc")
+        await had.wait()
+        if not goodbye:
+            peer.transport.abort()
+
+    context = server_tls(authority.issue_cert("localhost"))
+    async with (
+        talk(line, script, tls=context, verify=str(ca)) as (_, client),
+        await client.send("GET", "/x") as response,
+    ):
+        assert await response.chunk() == b"abc"
+        had.set()
+        if goodbye:
+            assert await response.chunk() == b""
+        else:
+            with pytest.raises(TransportError, match="premature_eof"):
+                await response.chunk()
 
 
 @over(*ALL)

@@ -139,7 +139,7 @@ class Peer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=0)
+        self._transport.set_write_buffer_limits(high=1, low=0)  # with 0, uvloop over TLS never says "resume"
         self._server.made(self)
         self._task = asyncio.get_running_loop().create_task(self._server.play(self))
 

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import uvloop
-from fakes.rawserver import Peer, RawServer
 
 from adapters._http import HttpClient, HttpResponse, Timeouts
+from fakes.rawserver import Peer, RawServer
 
 FAST = Timeouts(connect_s=2.0, first_byte_s=2.0, between_bytes_s=2.0, total_s=5.0, pool_s=2.0)
 AT_ONCE_S = 0.1  # a socket that is given up is closed within this, as the server sees it
