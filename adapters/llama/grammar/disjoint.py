@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from adapters.llama.grammar.document import Document
 
 _MAX_DEPTH = 4
+_MAX_BRANCHES = 128  # each pair is compared
 
 
 def check(branches: list[list[Flat]], document: "Document", path: str, final: bool) -> None:
@@ -22,6 +23,8 @@ def check(branches: list[list[Flat]], document: "Document", path: str, final: bo
     `final`: nothing more will be merged into them, so that objects whose further properties are not spoken of stay as
     they are.
     """
+    if sum(len(branch) for branch in branches) > _MAX_BRANCHES:
+        raise UnsupportedSchema("oneOf", path, f"more than {_MAX_BRANCHES} branches")
     for at, left in enumerate(branches):
         for other in range(at + 1, len(branches)):
             if not all(_apart(a, b, document, 0, final) for a in left for b in branches[other]):

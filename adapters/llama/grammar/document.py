@@ -25,6 +25,7 @@ from adapters.llama.grammar.flat import (
 from adapters.llama.grammar.gbnf import Limits
 
 _MAX_REF_CHAIN = 32
+_MAX_EXPANSIONS = 20_000  # schemas read, over all alternatives; a large honest schema stays under 2,000
 # without influence on what is valid; anything else that is unknown is an annotation too
 _VERDICTS = (
     ARRAY_KEYS | OBJECT_KEYS | STRING_KEYS | NUMBER_KEYS | frozenset(REFUSED)
@@ -39,6 +40,8 @@ class Document:
         self.root = root
         self.limits = limits
         self._graph: dict[str, frozenset[str]] = {}
+        self._recursive: dict[str, bool] = {}
+        self._expanded = 0
         try:
             size = len(json.dumps(root, ensure_ascii=False, allow_nan=False))
         except (ValueError, TypeError, RecursionError) as error:
@@ -66,6 +69,11 @@ class Document:
 
     def recursive(self, pointer: str) -> bool:
         """Whether the schema at `pointer` refers to itself, over whatever way."""
+        if pointer not in self._recursive:
+            self._recursive[pointer] = self._reaches_itself(pointer)
+        return self._recursive[pointer]
+
+    def _reaches_itself(self, pointer: str) -> bool:
         seen: set[str] = set()
         todo = list(self._refs(pointer))
         while todo:
@@ -79,6 +87,9 @@ class Document:
 
     def expand(self, schema: Schema, path: str, chain: int = 0) -> list[Flat]:
         """Alternatives without combinators, of which a valid value obeys one; empty when nothing is valid."""
+        self._expanded += 1
+        if self._expanded > _MAX_EXPANSIONS:
+            raise UnsupportedSchema("anyOf", path, "its alternatives multiply too far")
         if schema is True:
             return [Flat()]
         if schema is False:

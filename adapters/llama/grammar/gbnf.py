@@ -115,6 +115,8 @@ class Rules:
         """`low` to `high` (None: any number) times `expr`, which must not be able to be empty."""
         if high == 0:
             return EMPTY
+        if not _ATOM.fullmatch(expr):
+            expr = self.add(expr)  # llama.cpp counts what stands in a group against its limit of repetitions
         if high is None:
             if low <= 1:
                 return f"{group(expr)}{'+' if low else '*'}"

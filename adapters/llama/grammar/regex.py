@@ -12,6 +12,11 @@ from adapters.llama.grammar.gbnf import EMPTY, Expr, Range, Rules, alt, char_cla
 _DIGIT: list[Range] = [(0x30, 0x39)]
 _WORD: list[Range] = [(0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A)]
 _SPACE: list[Range] = [(0x09, 0x0A), (0x0D, 0x0D), (0x20, 0x20)]
+# everything that ECMAScript or Python calls white space
+_WIDE_SPACE: list[Range] = [
+    (0x09, 0x0D), (0x1C, 0x20), (0x85, 0x85), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029),
+    (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000), (0xFEFF, 0xFEFF),
+]  # fmt: skip
 _ASCII: list[Range] = [(0x20, 0x7E)]
 _ANY: list[Range] = [(0x00, 0xD7FF), (0xE000, 0x10FFFF)]
 _LINE_ENDS: list[Range] = [(0x0A, 0x0A), (0x0D, 0x0D), (0x2028, 0x2029)]
@@ -294,6 +299,8 @@ class _Parser:
         classes = {"d": _DIGIT, "w": _WORD, "s": _SPACE}
         if char in classes:
             return classes[char]
+        if char == "S":
+            return minus(_ANY, _WIDE_SPACE)
         if char and char.lower() in classes:
             return minus(_ASCII, classes[char.lower()])
         if char in _ESCAPES:
@@ -321,22 +328,20 @@ class _Parser:
         self._at += 1
         negated = self._take("^")
         ranges: list[Range] = []
-        ascii_only = False
+        outside = list(_ANY)  # what a negated class may take
         while not self._take("]"):
             if not self._peek():
                 raise PatternError("a character class without an end")
             first = self._class_atom()
-            ascii_only = ascii_only or len(first) > 1 or first == _DIGIT
             if self._peek() == "-" and self._text[self._at + 1 : self._at + 2] not in ("]", ""):
                 self._at += 1
-                last = self._class_atom()
-                if len(first) != 1 or len(last) != 1 or first[0][0] != first[0][1] or last[0][0] != last[0][1]:
-                    raise PatternError("a class as the end of a range")
-                if last[0][0] < first[0][0]:
-                    raise PatternError("a range that runs backwards")
-                first = [(first[0][0], last[0][0])]
+                first = [_between(first, self._class_atom())]
+            elif first == _SPACE:
+                outside = minus(outside, _WIDE_SPACE)
+            elif len(first) > 1 or first == _DIGIT:
+                outside = minus(outside, [(0x7F, 0x10FFFF)])
             ranges += first
-        out = minus(_ASCII if ascii_only else _ANY, ranges) if negated else merged(ranges)
+        out = minus(outside, ranges) if negated else merged(ranges)
         if not out:
             raise PatternError("a character class is empty")
         return out
@@ -345,6 +350,14 @@ class _Parser:
         char = self._text[self._at]
         self._at += 1
         return self._escape(in_class=True) if char == "\\" else [(ord(char), ord(char))]
+
+
+def _between(first: list[Range], last: list[Range]) -> Range:
+    if len(first) != 1 or len(last) != 1 or first[0][0] != first[0][1] or last[0][0] != last[0][1]:
+        raise PatternError("a class as the end of a range")
+    if last[0][0] < first[0][0]:
+        raise PatternError("a range that runs backwards")
+    return first[0][0], last[0][0]
 
 
 def _flat(parts: list[Node]) -> Node:

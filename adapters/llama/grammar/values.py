@@ -7,10 +7,13 @@ text is JSON without raw control characters or lone surrogates, and nesting ends
 import json
 from collections.abc import Iterable
 
-from adapters.llama.grammar.gbnf import EMPTY, Expr, Rules, alt, char_class, literal, optional, seq
+from adapters.llama.grammar.gbnf import EMPTY, Expr, Range, Rules, alt, char_class, literal, optional, seq
 from adapters.llama.grammar.ranges import FREE_NUMBER
+from adapters.llama.grammar.regex import minus
 
-_PLAIN = r"[^\x22\x5C\x00-\x1F\x7F]"
+# written out: a negated class would also take what is no Unicode, such as the bytes F5 80 80 80
+_PLAIN_RANGES: list[Range] = [(0x20, 0x21), (0x23, 0x5B), (0x5D, 0x7E), (0x80, 0xD7FF), (0xE000, 0x10FFFF)]
+_PLAIN = char_class(_PLAIN_RANGES)
 _CHAR = (
     f'{_PLAIN} | "\\\\" (["\\\\/bfnrt] | "u" ([0-9A-Ca-cEeFf] [0-9A-Fa-f]{{3}} | [Dd] [0-7] [0-9A-Fa-f]{{2}}'
     ' | [Dd] [89ABab] [0-9A-Fa-f]{2} "\\\\u" [Dd] [C-Fc-f] [0-9A-Fa-f]{2}))'
@@ -89,7 +92,7 @@ class Values:
         children = [char for char in node if char]
         parts = [self._rules.add(seq(literal(char), self._other(node[char], depth + 1))) for char in children]
         taken = [(ord(char), ord(char)) for char in children]
-        outside = char_class([(0x22, 0x22), (0x5C, 0x5C), (0x00, 0x1F), (0x7F, 0x7F), *taken], negated=True)
+        outside = char_class(minus(_PLAIN_RANGES, taken))
         parts.append(seq(outside, rest))
         return alt(parts) if "" in node else optional(alt(parts))
 
