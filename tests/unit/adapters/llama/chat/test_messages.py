@@ -1,7 +1,5 @@
 """Messages are made fit for a template without changing what the client sent."""
 
-
-
 import copy
 from typing import Any
 

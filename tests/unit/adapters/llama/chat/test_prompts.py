@@ -1,14 +1,12 @@
 """A request becomes the prompt of one model, and what follows it can be read."""
 
-
-
 from typing import Any
 
 import pytest
-from fakes import chat_templates as shapes
 
 from adapters.llama.chat import ChatRequest, MessageError, Prompts, TemplateError, TemplateRefused
 from adapters.llama.text import ReasoningMarkers
+from fakes import chat_templates as shapes
 
 TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
 USER = {"role": "user", "content": "hi"}

@@ -1,7 +1,5 @@
 """Hostile templates end quickly with a TemplateError; honest ones do not notice the sandbox."""
 
-# ruff: noqa: E501 - templates and transcripts read best on one line
-
 import time
 
 import pytest

@@ -1,11 +1,11 @@
 """A template is asked what it can do, and its text what it speaks of."""
 
 import pytest
-from fakes import chat_templates as shapes
 
 from adapters.llama.chat.errors import TemplateError
 from adapters.llama.chat.template import CompiledTemplate
 from adapters.llama.chat.traits import TemplateTraits, describe
+from fakes import chat_templates as shapes
 
 
 def _traits(source: str, pieces: tuple[str, ...] = ()) -> TemplateTraits:

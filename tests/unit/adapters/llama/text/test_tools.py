@@ -1,7 +1,5 @@
 """Tool calls of each family, whole and in pieces; what is no call comes back as text."""
 
-# ruff: noqa: E501 - templates and transcripts read best on one line
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
