@@ -139,7 +139,7 @@ class MemoryStore:
             if bucket.held:
                 have = self.peek(bucket)
                 if amount > have:
-                    short.append(Shortfall(bucket, amount, max(have, 0), held_wait_us(bucket, amount)))
+                    short.append(Shortfall(bucket, amount, have, held_wait_us(bucket, amount)))
                 continue
             level = self._levels.get(bucket.name)
             if level is None:
@@ -147,7 +147,7 @@ class MemoryStore:
             refill(bucket, level, now)
             wait = wait_us(bucket, level, amount)
             if wait != 0:
-                short.append(Shortfall(bucket, amount, max(level.level // bucket.q, 0), wait))
+                short.append(Shortfall(bucket, amount, level.level // bucket.q, wait))
         return Refusal(short)
 
 

@@ -74,9 +74,9 @@ class SharedStore:
                 if amount > have and self._reap(state):
                     have = bucket.capacity - state.used - sum(state.held)
                 if amount > have:
-                    short.append(Shortfall(bucket, amount, max(have, 0), held_wait_us(bucket, amount)))
+                    short.append(Shortfall(bucket, amount, have, held_wait_us(bucket, amount)))
             elif amount * bucket.q > state.level:
-                have = max(state.level // bucket.q, 0)
+                have = state.level // bucket.q
                 short.append(Shortfall(bucket, amount, have, wait_us(bucket, state, amount)))
         if short:
             return Refusal(short)

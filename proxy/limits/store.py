@@ -5,7 +5,7 @@ taken. Whoever dies with a Grant keeps the requests and tokens spent (they may h
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from proxy.limits.reference import Bucket, Measure
 
@@ -14,7 +14,8 @@ CONCURRENT_WAIT_US = 1_000_000  # nobody knows when a slot comes free: what a re
 
 
 class Shortfall:
-    """One bucket that did not hold enough: amounts in its unit. `wait_us` is None if waiting cannot help."""
+    """One bucket that did not hold enough: amounts in its unit; `have` is below nothing where there
+    is a debt. `wait_us` is None if waiting cannot help."""
 
     __slots__ = ("bucket", "have", "need", "wait_us")
 
@@ -55,7 +56,7 @@ class Grant:
 
     __slots__ = ("asks", "left", "marks", "open")
 
-    def __init__(self, asks: Sequence[Ask], marks: list[int], left: list[int]) -> None:
+    def __init__(self, asks: Sequence[Ask], marks: list[Any], left: list[int]) -> None:
         self.asks = asks
         self.marks = marks
         self.left = left

@@ -9,7 +9,7 @@
 -- A server that may have forgotten something (another run, no data) begins a new era with empty buckets.
 --
 -- KEYS[1] the house: era and members; KEYS[2..] the buckets, in the order of the operations.
--- ARGV[1] msgpack {me, n, now, late, era, rejoin, trust, grace_us, dead_us, out_us, ops}
+-- ARGV[1] msgpack {me, n, now, late, lived, era, rejoin, trust, grace_us, dead_us, out_us, ops}
 -- an op is {held, full, p, q, wallet, spent (ever), keep, need, slice, refunds {{seq, amount}…}, seed}
 -- answers msgpack {status, now, era, {{granted, free (1/q), seq, known}…}}
 
@@ -26,6 +26,8 @@ end
 local BANDS, DEBT_MAX, SECOND = 16, 4503599627370496, 1000000
 local n, me = ask.n, ask.me
 
+local function number(x) return string.format('%.0f', x) end
+
 local function ceil_div(a, b) return math.ceil(a / b) end
 
 -- the house ---------------------------------------------------------------------------------------------------------
@@ -36,13 +38,13 @@ local function open_house()
   local run = ''
   if not ask.trust then run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '' end
   if not house then
-    local first = ask.era == ''
+    local first = ask.era == '' and ask.lived == 0
     local unheard = 0
     if not first then unheard = n end
     house = {run = run, born = now, fresh = first, lost = 0, touched = now, resume = now, unheard = unheard, members = {}}
   elseif house.run ~= run then
     house = {run = run, born = now, fresh = false, lost = 0, touched = now, resume = now, unheard = n, members = {}}
-  elseif house.fresh and ask.era ~= '' and ask.era ~= tostring(house.born) then
+  elseif house.fresh and ask.era ~= '' and ask.era ~= number(house.born) then
     -- somebody new thought that nobody had ever been here; this member knows better
     house = {run = run, born = now, fresh = false, lost = 0, touched = now, resume = now, unheard = n, members = {}}
   end
@@ -50,7 +52,7 @@ local function open_house()
 end
 
 local house = open_house()
-local era = string.format('%.0f', house.born)
+local era = number(house.born)
 
 local function close_house()
   redis.call('SET', KEYS[1], cmsgpack.pack(house))
@@ -76,6 +78,9 @@ elseif house.unheard > 0 then
   house.unheard = house.unheard - 1
   house.lost = house.lost + (now - house.born)
   house.members[me] = {now, now, now - house.born}
+elseif ask.lived > 0 then -- it lived on its share before it ever came
+  house.lost = house.lost + ask.lived
+  house.members[me] = {now, now, ask.lived}
 else
   house.members[me] = {now, 0, 0}
 end
@@ -206,7 +211,9 @@ local function visit_rate(key, op)
   elseif promise then
     debit(b, full, promise[1], q) -- another life of this member left it: who knows what it spent
   end
-  for _, back in ipairs(op[10]) do refund(b, full, back[1], back[2], q) end
+  for _, back in ipairs(op[10]) do
+    if back[2] < 0 then debit(b, full, -back[2], q) else refund(b, full, back[1], back[2], q) end
+  end
   local keep = 0
   if known == 1 then keep = math.min(op[7], promise[1]) end
   b.out[me] = nil
@@ -218,7 +225,7 @@ local function visit_rate(key, op)
   local left = b.level - promised(b.out) * q
   local ttl = 172800000
   if p > 0 then ttl = math.min(ttl, math.ceil((full - b.level) / p / 1000) + 60000) end
-  redis.call('SET', key, cmsgpack.pack(b), 'PX', string.format('%.0f', ttl))
+  redis.call('SET', key, cmsgpack.pack(b), 'PX', number(ttl))
   return {granted, left, b.seq, known, keep}
 end
 
