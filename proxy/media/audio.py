@@ -16,45 +16,19 @@ from typing import Final, cast
 
 import av
 import av.filter
-import msgspec
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 
+from proxy.media.audio_formats import FORMATS, RATE
 from proxy.media.workshop import Workshop
 
-RATE: Final = 24_000  # what OpenAI's pcm has, and the only rate that all our codecs take
 _UNKNOWN_SIZE: Final = 0xFFFFFFFF
 _CHUNK_COST: Final = 1 << 20
 _TEMPO_STEP: Final = (0.5, 2.0)  # one atempo filter keeps its quality within these
 _QUIET: Final = 330  # of 32,767: one hundredth
 
 bench = Workshop("audio", threads=max(1, min(2, os.cpu_count() or 1)), budget=64 << 20)
-
-
-class Format(msgspec.Struct, frozen=True):
-    """`container` and `codec` are FFmpeg's names; an empty container is written by hand.
-
-    `delay` is how many samples the codec puts in front without a way to say so: speech ends in a pause, and as much of
-    it is left off as came in front.
-    """
-
-    content_type: str
-    container: str = ""
-    codec: str = ""
-    bit_rate: int = 0
-    options: dict[str, str] = {}
-    delay: int = 0
-
-
-FORMATS: Final[dict[str, Format]] = {
-    "mp3": Format("audio/mpeg", "mp3", "libmp3lame", 64_000, {"id3v2_version": "0"}, delay=1105),
-    "opus": Format("audio/opus", "ogg", "libopus", 32_000, {"page_duration": "100000"}),
-    "aac": Format("audio/aac", "adts", "aac", 64_000, delay=1024),
-    "flac": Format("audio/flac", "flac", "flac"),
-    "wav": Format("audio/wav"),
-    "pcm": Format("audio/pcm"),
-}
 
 
 class Encoder:

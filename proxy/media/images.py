@@ -107,7 +107,7 @@ def _load(payload: Payload, header: ImageHeader) -> tuple[Image.Image | None, st
         raise
     except MemoryError:
         return None, "it does not fit into memory"
-    except Exception as error:  # Pillow's plugins raise nearly anything on hostile input
+    except Exception as error:  # noqa: BLE001  Pillow's plugins raise nearly anything on hostile input
         return None, (str(error) or type(error).__name__)[:120]
 
 

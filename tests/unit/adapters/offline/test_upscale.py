@@ -4,10 +4,10 @@ import asyncio
 import io
 
 import pytest
-from fakes import hostile_images as hostile
 from PIL import Image, ImageChops, ImageStat
 
 from adapters.offline.upscale import target_size, upscale
+from fakes import hostile_images as hostile
 from proxy.errors import BadRequest, BodyTooLarge
 from proxy.media.images import Finish
 from proxy.media.inspect import MAX_UPSCALED_PIXELS, ImageHeader

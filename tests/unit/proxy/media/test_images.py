@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from fakes import hostile_images as hostile
 from PIL import Image, ImageChops, ImageFilter, ImageStat
 
+from fakes import hostile_images as hostile
 from proxy.errors import BadRequest, BodyTooLarge
 from proxy.media import images
 from proxy.media.images import Finish

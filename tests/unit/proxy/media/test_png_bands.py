@@ -4,9 +4,9 @@ import io
 import zlib
 
 import pytest
-from fakes import hostile_images as hostile
 from PIL import Image
 
+from fakes import hostile_images as hostile
 from proxy.media.png_bands import Bands
 
 

@@ -15,7 +15,7 @@ class Meter:
     """Counts the cost of the jobs that are inside at once; `gate` lets them out."""
 
     def __init__(self) -> None:
-        self.lock, self.gate = threading.Lock(), threading.Event()
+        self.lock, self.gate, self.inside = threading.Lock(), threading.Event(), threading.Event()
         self.now = self.most = 0
         self.order: list[int] = []
 
@@ -24,6 +24,7 @@ class Meter:
             self.now += cost
             self.most = max(self.most, self.now)
             self.order.append(number)
+            self.inside.set()
         self.gate.wait(5)
         with self.lock:
             self.now -= cost
@@ -44,8 +45,7 @@ async def test_running_jobs_never_cost_more_than_the_budget_and_start_in_order()
 async def test_a_job_whose_caller_left_never_starts():
     shop, meter = Workshop("test", threads=2, budget=10), Meter()
     first = asyncio.ensure_future(shop.run(10, meter.job, 1, 10))
-    while not meter.order:
-        await asyncio.sleep(0)
+    await asyncio.to_thread(meter.inside.wait, 5)
     second = asyncio.ensure_future(shop.run(10, meter.job, 2, 10))  # holds a thread, waits for bytes
     third = asyncio.ensure_future(shop.run(10, meter.job, 3, 10))  # waits for a thread
     await asyncio.sleep(0)
