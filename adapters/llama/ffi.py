@@ -251,7 +251,9 @@ class Context:
             params.n_outputs_max = setup.n_seq
         else:
             params.embeddings = True
-            params.flash_attn_type = 0  # it rounds to f16: the same input would differ by 1e-4 in other company
+            # f32 and no flash attention, which rounds to f16: the same input would differ by 1e-4 in other company
+            params.type_k = params.type_v = 0
+            params.flash_attn_type = 0
             params.pooling_type = POOLING[embedding]
         self.ptr = lib.llama_init_from_model(model.ptr, params)
         if not self.ptr:

@@ -2,7 +2,8 @@
 
 Owns residents, their users, eviction and expiry. Refuses to know calls and processes (`supervisor`). Invariants: an
 engine is stopped only when nobody uses it; a model that waits for a place gets one after `patience_s` plus the calls
-then running, since the resident that must go takes no new users; of a model there is at most one resident.
+then running (times the models before it), since the resident that must go takes no new users; of a model there is at
+most one resident.
 """
 
 import asyncio
@@ -56,6 +57,8 @@ class Resident:
         self.engine: Engine | None = None
         self.footprint = Footprint(weights=0, kv=0, compute=0)
         self.users = 0
+        self.claimed = False  # those for whom it was placed have come
+        self.placed_at = time.monotonic()
         self.idle_since = time.monotonic()
         self.draining = False
         self.stopping = False
@@ -119,6 +122,7 @@ class Life:
         while True:
             resident = await self._place(path)
             resident.users += 1
+            resident.claimed = True
             self._touch(resident)
             if on_progress is not None:
                 resident.listeners.add(on_progress)
@@ -216,7 +220,8 @@ class Life:
         leaving = sum(1 for r in self._residents.values() if r.draining or r.stopping)
         for path, (since, future) in list(self._waiting.items()):
             if path not in self._residents and len(self._residents) < max(self.residency.max_loaded, 1):
-                self._residents[path] = Resident(path, self.residency.keep_s, self.wishes)
+                resident = self._residents[path] = Resident(path, self.residency.keep_s, self.wishes)
+                asyncio.get_running_loop().call_later(1.0, self._unclaimed, resident)
                 del self._waiting[path]
                 future.set_result(None)
             elif leaving:
@@ -224,16 +229,24 @@ class Life:
             else:
                 self._make_place(since)
 
+    def _unclaimed(self, resident: Resident) -> None:
+        """Whoever asked for it has gone."""
+        if not resident.claimed and self._residents.get(resident.path) is resident:
+            self._stop(resident)
+
     def _make_place(self, since: float) -> None:
         """Stops an idle resident; or, once somebody has waited long enough, closes a busy one to new users."""
         staying = [r for r in self._residents.values() if not r.draining and not r.stopping]
-        idle = [r for r in staying if not r.users]
+        idle = [r for r in staying if not r.users and r.claimed]
         if idle:
             self._stop(min(idle, key=lambda r: r.idle_since))
             return
-        waited = time.monotonic() - since
-        if waited >= self.residency.patience_s and staying:
-            min(staying, key=lambda r: r.users).draining = True
+        if not staying:
+            return
+        oldest = min(staying, key=lambda r: r.placed_at)
+        waited = time.monotonic() - max(since, oldest.placed_at)  # each has its turn
+        if waited >= self.residency.patience_s:
+            oldest.draining = True
             return
         asyncio.get_running_loop().call_later(max(self.residency.patience_s - waited, 0.0) + 0.001, self._arrange)
 

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from fakes.gguf_model import Shape, build
 
 from adapters.llama import ffi
 from adapters.llama.constraint import Grammar
@@ -18,6 +17,7 @@ from adapters.llama.output import Output
 from adapters.llama.scheduler import Scheduler
 from adapters.llama.spec import Delta, Sampling, Setup, TokenLogprob, Usage
 from adapters.llama.text import SplitterOptions
+from fakes.gguf_model import Shape, build
 
 GAP = 0.2  # nats: below it, which of two tokens is likelier may depend on the shape of the batch
 

@@ -5,10 +5,10 @@ import struct
 from pathlib import Path
 
 import pytest
-from fakes.gguf_model import Shape, build
 
 from adapters.llama import gguf_meta
 from adapters.llama.gguf_meta import GgufError, read
+from fakes.gguf_model import Shape, build
 
 
 def test_a_good_file(tiny_path: Path) -> None:
