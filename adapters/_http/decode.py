@@ -1,6 +1,6 @@
 """Content codings of responses, decoded as they stream.
 
-Owns gzip, deflate and br; refuses to know HTTP framing. Invariants: a piece handed out holds at most `PIECE` bytes,
+Owns gzip, deflate and br; refuses to know HTTP framing. Invariants: a piece handed out holds `PIECE` bytes or few more,
 however small the input that it came from; a coding that ends before its end is an error, never an end; what is
 decodable from the bytes that are there is handed out without waiting for more.
 """
@@ -82,22 +82,22 @@ class Brotli:
         self._started = self._started or bool(data)
 
     def pull(self) -> bytes:
-        while self._input or not self._b.can_accept_more_data():
+        while self._started:
+            if self._b.is_finished():
+                if self._input:
+                    raise _corrupt("bytes after the end of the br stream")
+                return b""
             give = b""
             if self._b.can_accept_more_data():
                 give, self._input = self._input, b""
-            if self._b.is_finished():
-                if give or self._input:
-                    raise _corrupt("bytes after the end of the br stream")
-                return b""
-            try:
+            try:  # without new input too: the limit may have kept output inside
                 out: bytes = self._b.process(give, output_buffer_limit=PIECE)
             except brotli.error as exc:
                 raise _corrupt(str(exc)) from None
             if out:
                 return out
             if not give:
-                break
+                return b""
         return b""
 
     def end(self) -> None:
