@@ -113,7 +113,9 @@ class Pool:
         left = deadline - self._loop.time()
         connect_s = span(timeouts.connect_s)
         try:
-            connection = await dial(self._origin, self._verify, self._make, max(0.001, min(connect_s, left)))
+            if left <= 0:
+                raise TransportError("total_timeout", "no time left to connect")
+            connection = await dial(self._origin, self._verify, self._make, min(connect_s, left))
         except BaseException as exc:
             self._free()
             if isinstance(exc, TransportError) and exc.kind == "connect_timeout" and left < connect_s:
