@@ -140,7 +140,10 @@ class OpenAI:
         answer = whole.decoded(await response.read(MAX_ANSWER), self.name)
         response.close()
         out, usage = self._completion(call, answer)
-        return Whole(encode(out), usage)
+        try:
+            return Whole(encode(out), usage)
+        except RecursionError:
+            raise whole.malformed(self.name, "an answer that is nested too deeply") from None
 
     def _completion(self, call: Call, answer: dict[str, Any]) -> tuple[dict[str, Any], Usage | None]:
         assert call.plan is not None

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.openai_api.choices import Choice
+from adapters.openai_api.choices import Choice, Misshapen
 from adapters.openai_api.failures import from_event, said
 from proxy.call import Ending, Usage, UsageSource
 from proxy.errors import Fault, UpstreamError
@@ -31,7 +31,10 @@ _MARKERS = (
     b"data: [DONE]",
 )
 _decode = msgspec.json.Decoder().decode
-_KEPT = ("system_fingerprint", "service_tier", "venice_parameters", "citations", "moderation", "provider")
+_OURS = frozenset(
+    {"id", "object", "created", "model", "choices", "usage", "error"}
+)  # of a chunk; all else is passed on
+_EXACT = 1 << 53  # numbers beyond are no counts, and no times
 
 
 class ChatStream:
@@ -44,6 +47,7 @@ class ChatStream:
         self._upstream = upstream
         self._wants_usage = wants_usage
         self._strip = strip_thinking
+        self._wanted = choices
         self._may_pass = choices == 1 and not strip_thinking
         self._splitter = Splitter()
         self._id = f"chatcmpl-{call_id}"
@@ -86,7 +90,7 @@ class ChatStream:
         out = self._slowly(rest) if rest else b""
         if out.endswith(DONE):
             return out
-        if self._choices and all(choice.finished for choice in self._choices.values()):
+        if len(self._choices) >= self._wanted and all(choice.finished for choice in self._choices.values()):
             return out + self._finish()  # it only forgot [DONE]
         raise UpstreamError(
             Fault.CUT,
@@ -109,7 +113,8 @@ class ChatStream:
         part = block if cut == len(block) else block[:cut]
         count = part.count(b"\n\n")
         regular = part.startswith(self._head) and part.count(b"\n\n" + self._head) == count - 1
-        return cut if regular and part.count(b"\n") == 2 * count else 0
+        whole = part.count(b"}\n\n") == count  # an event that was cut short ends otherwise
+        return cut if regular and whole and part.count(b"\n") == 2 * count else 0
 
     def _passed_on(self, part: bytes) -> bytes:
         self._passed += len(part) - part.count(b"\n\n") * (len(self._head) + 70)
@@ -126,11 +131,16 @@ class ChatStream:
         else:
             return
         head = piece[:at]
-        if head.startswith(b'data: {"') and b"\n" not in head and all(k in head for k in (b'"id":', b'"model":')):
-            if chunk.get("object") != "chat.completion.chunk" or not isinstance(chunk.get("created"), int):
-                return
+        if not head.startswith(b'data: {"') or b"\n" in head or b'" :' in piece:
+            return
+        try:
+            begun = _decode(head[6:].rstrip(b", ") + b"}")
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return
+        stable = all(begun.get(key) == chunk.get(key) for key in ("id", "object", "created", "model"))
+        if stable and begun.get("id") == self._id and begun.get("created") == self._created:
             self._head = head
-            self._ours = frame(self._envelope(chunk))[:-3] + b","  # without `}\n\n`
+            self._ours = self._framed(self._envelope(begun))[:-3] + b","  # without `}\n\n`
 
     # ── event by event ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -179,8 +189,19 @@ class ChatStream:
             self._begin(chunk)
         if usage := chunk.get("usage"):
             self._take_usage(usage)
+        try:
+            choices = self._normalised(chunk.get("choices"))
+        except Misshapen as error:
+            raise self._malformed(f"a chunk with {error}") from None
+        if not choices and not any(chunk.get(key) for key in ("venice_parameters", "citations")):
+            return b""
+        return self._frame(choices, chunk)
+
+    def _normalised(self, raws: Any) -> list[dict[str, Any]]:
         choices: list[dict[str, Any]] = []
-        for raw in chunk.get("choices") or ():
+        for raw in [] if raws is None else raws if isinstance(raws, list) else [raws]:
+            if not isinstance(raw, dict):
+                raise Misshapen("a choice that is no object")
             if raw.get("finish_reason") == "error":
                 raise self._failed(raw, force=True)
             index = raw.get("index") if isinstance(raw.get("index"), int) else 0
@@ -190,30 +211,35 @@ class ChatStream:
             normal = choice.normalised(raw)
             if normal is not None:
                 choices.append(normal)
-        if not choices and not any(chunk.get(key) for key in ("venice_parameters", "citations")):
-            return b""
-        return self._frame(choices, chunk)
+        return choices
 
     def _begin(self, chunk: dict[str, Any]) -> None:
         self._begun = True
         if isinstance(chunk.get("id"), str) and chunk["id"]:
             self._id = chunk["id"]
         created = chunk.get("created")
-        self._created = int(created) if isinstance(created, (int, float)) else int(time.time())
+        plausible = isinstance(created, (int, float)) and 0 <= created < _EXACT
+        self._created = int(created) if plausible else int(time.time())
 
     def _envelope(self, chunk: dict[str, Any]) -> dict[str, Any]:
         out = {"id": self._id, "object": "chat.completion.chunk", "created": self._created, "model": self._model}
-        for key in _KEPT:
-            if chunk.get(key) is not None:
-                out[key] = chunk[key]
+        for key, value in chunk.items():
+            if value is not None and key not in _OURS:
+                out[key] = value
         return out
+
+    def _framed(self, value: dict[str, Any]) -> bytes:
+        try:
+            return frame(value)
+        except RecursionError:
+            raise self._malformed("a chunk that is nested too deeply") from None
 
     def _frame(self, choices: list[dict[str, Any]], chunk: dict[str, Any]) -> bytes:
         out = self._envelope(chunk)
         out["choices"] = choices
         if self._wants_usage:
             out["usage"] = None
-        return frame(out)
+        return self._framed(out)
 
     def _take_usage(self, usage: dict[str, Any]) -> None:
         """The last one counts: some upstreams send what they have so far with every chunk."""
@@ -231,7 +257,7 @@ class ChatStream:
         if self.usage is None:
             self.usage = self._estimated()
         if self._wants_usage and self._usage_object is not None:
-            out.append(frame({**self._envelope({}), "choices": [], "usage": self._usage_object}))
+            out.append(self._framed({**self._envelope({}), "choices": [], "usage": self._usage_object}))
         out.append(DONE)
         self.ending = Ending.FINISHED
         return b"".join(out)
@@ -266,4 +292,4 @@ def usage_of(usage: dict[str, Any]) -> Usage:
 
 def _count(table: Any, key: str) -> int:
     value = table.get(key) if isinstance(table, dict) else None
-    return int(value) if isinstance(value, (int, float)) and value >= 0 else 0
+    return int(value) if isinstance(value, (int, float)) and 0 <= value < _EXACT else 0

@@ -2,6 +2,7 @@
 one name, one finish reason out of five. Works on decoded chunks, in place; the fast path never comes here.
 """
 
+import re
 import secrets
 from typing import Any
 
@@ -22,6 +23,10 @@ _FINISH_ACCENTS = {
 }
 
 
+class Misshapen(ValueError):
+    """A choice that is not of the dialect's shape; says what, as in "a chunk with …"."""
+
+
 def finish_reason(value: Any, called_tools: bool) -> str | None:
     """An upstream's word → one of the five; None stays None. `error` is for the caller of this to raise."""
     if value is None:
@@ -37,7 +42,7 @@ class ToolCalls:
     __slots__ = ("_by_key", "_calls", "_last")
 
     def __init__(self) -> None:
-        self._calls: list[dict[str, str]] = []  # id, name, arguments so far
+        self._calls: list[dict[str, str]] = []  # id, name, arguments so far, manner ("": not known yet)
         self._by_key: dict[Any, int] = {}  # the upstream's index → ours, of the call that has it now
         self._last = -1
 
@@ -51,8 +56,11 @@ class ToolCalls:
 
     def _delta(self, entry: dict[str, Any]) -> dict[str, Any] | None:
         function = entry.get("function") or {}
-        id_, name = entry.get("id") or "", function.get("name") or ""
-        index, is_new = self._place(entry.get("index"), id_, name)
+        if not isinstance(function, dict):
+            raise Misshapen("a tool call whose function is no object")
+        id_, name = _text(entry.get("id"), "a tool call's id"), _text(function.get("name"), "a tool's name")
+        raw = entry.get("index")
+        index, is_new = self._place(raw if isinstance(raw, int) else None, id_, name)
         call = self._calls[index]
         arguments = self._increment(call, function.get("arguments"))
         if is_new:
@@ -60,7 +68,7 @@ class ToolCalls:
             return {
                 "index": index,
                 "id": call["id"],
-                "type": entry.get("type") or "function",
+                "type": _text(entry.get("type"), "a tool call's type") or "function",
                 "function": {"name": name, "arguments": arguments},
             }
         if name and not call["name"]:
@@ -80,7 +88,7 @@ class ToolCalls:
         if known is not None:
             self._last = known
             return known, False
-        self._calls.append({"id": "", "name": "", "arguments": ""})
+        self._calls.append({"id": "", "name": "", "arguments": "", "manner": ""})
         self._last = len(self._calls) - 1
         if raw is not None:
             self._by_key[raw] = self._last
@@ -90,13 +98,39 @@ class ToolCalls:
     def _increment(call: dict[str, str], arguments: Any) -> str:
         if arguments is None:
             return ""
-        text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
+        text = arguments if isinstance(arguments, str) else _encoded(arguments)
         before = call["arguments"]
-        if before.startswith("{") and text.startswith(before):
-            # JSON text never repeats its own beginning: this upstream sends everything so far, every time.
+        repeats = before.startswith("{") and text.startswith(before)
+        if before and text and not call["manner"]:
+            # JSON text repeats its own beginning only where an object may begin inside it: elsewhere this upstream sends
+            # everything so far, every time.
+            call["manner"] = "cumulative" if repeats and not _may_nest(before) else "increments"
+        if repeats and call["manner"] == "cumulative":
             text = text[len(before) :]
         call["arguments"] = before + text
         return text
+
+
+def _may_nest(json: str) -> bool:
+    """Whether behind this beginning of a JSON text another value may begin."""
+    inside = len(re.findall(r'(?<!\\)(?:\\\\)*"', json)) % 2 == 1
+    return not inside and json.rstrip()[-1:] in (":", "[", ",")
+
+
+def _encoded(value: Any) -> str:
+    try:
+        return msgspec.json.encode(value).decode()
+    except RecursionError:
+        raise Misshapen("arguments that are nested too deeply") from None
+
+
+def _text(value: Any, what: str) -> str:
+    """A string, "" for null; a number where some write one."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, int):
+        return str(value)
+    raise Misshapen(f"{what} that is no text")
 
 
 class Choice:
@@ -115,6 +149,8 @@ class Choice:
     def normalised(self, choice: dict[str, Any]) -> dict[str, Any] | None:
         """A choice of a chunk as the upstream has it → as a client may get it; None if nothing is left to say."""
         delta = choice.get("delta") or {}
+        if not isinstance(delta, dict):
+            raise Misshapen("a delta that is no object")
         out = self._delta(delta)
         reason = finish_reason(choice.get("finish_reason"), bool(self.tools)) if not self.finished else None
         if reason is not None and self.thinking is not None:
@@ -127,18 +163,18 @@ class Choice:
         if not out and reason is None and choice.get("logprobs") is None:
             return None
         self.finished = self.finished or reason is not None
+        more = {key: value for key, value in choice.items() if value is not None and key not in _CHOICE}
         return {
             "index": self.index,
             "delta": out,
             "logprobs": choice.get("logprobs"),
             "finish_reason": reason,
+            **more,
         }
 
     def _delta(self, delta: dict[str, Any]) -> dict[str, Any]:
         out = {k: v for k, v in delta.items() if k not in _HANDLED and v is not None}
-        content = delta.get("content")
-        if isinstance(content, list):  # an accent: parts instead of a text
-            content = "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+        content = text_of(delta.get("content"))
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
         if not isinstance(reasoning, str):
             reasoning = None
@@ -152,10 +188,22 @@ class Choice:
             out["content"] = content
             self.text_bytes += len(content)
         calls = delta.get("tool_calls")
+        if calls and not isinstance(calls, list):
+            raise Misshapen("tool calls that are no list")
         if calls and (deltas := self.tools.deltas(calls)):
             out["tool_calls"] = deltas
             self.text_bytes += sum(len(d["function"].get("arguments", "")) for d in deltas)
         return out
 
 
+def text_of(content: Any) -> str | None:
+    """A content: a text, null, or (an accent) a list of parts with texts."""
+    if isinstance(content, list):
+        return "".join(_text(part.get("text"), "a text") for part in content if isinstance(part, dict))
+    if content is None or isinstance(content, str):
+        return content
+    raise Misshapen("a content that is no text")
+
+
 _HANDLED = frozenset({"role", "content", "reasoning", "reasoning_content", "tool_calls"})
+_CHOICE = frozenset({"index", "delta", "message", "logprobs", "finish_reason", "error"})

@@ -76,7 +76,12 @@ def _from_object(error: dict[str, Any]) -> Said:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    if isinstance(value, str):
+        return value
+    try:
+        return msgspec.json.encode(value).decode()
+    except RecursionError:
+        return "something that is no text"
 
 
 def from_status(status: int, body: bytes, retry_after_s: float | None, upstream: str) -> UpstreamError:
@@ -100,8 +105,8 @@ def from_status(status: int, body: bytes, retry_after_s: float | None, upstream:
 
 def from_event(found: Said, upstream: str) -> UpstreamError:
     """An error inside an answer whose status was 200."""
-    status = int(found.code) if found.code.isdigit() else None
-    if status is None or not 400 <= status < 600:
+    status = int(found.code) if re.fullmatch("[45][0-9][0-9]", found.code) else None
+    if status is None:
         by_type = {"invalid_request_error": 400, "rate_limit_error": 429, "overloaded_error": 503}
         status = by_type.get(found.type, 500)
     fault = _fault(status, found)

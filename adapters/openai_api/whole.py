@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from adapters.openai_api.chat_stream import usage_of
-from adapters.openai_api.choices import ToolCalls, finish_reason
+from adapters.openai_api.choices import Misshapen, ToolCalls, finish_reason, text_of
 from adapters.openai_api.failures import from_event, said
 from adapters.text_filters import Thinking, ThinkingFilter
 from proxy.call import Usage
@@ -45,11 +45,15 @@ def completion(
         raise malformed(upstream, "an answer without choices")
     out = {k: v for k, v in answer.items() if v is not None or k not in ("system_fingerprint", "service_tier", "usage")}
     created = answer.get("created")
+    plausible = isinstance(created, (int, float)) and 0 <= created < 1 << 53
     out["id"] = answer.get("id") if isinstance(answer.get("id"), str) and answer["id"] else f"chatcmpl-{call_id}"
     out["object"] = "chat.completion"
-    out["created"] = int(created) if isinstance(created, (int, float)) else int(time.time())
+    out["created"] = int(created) if plausible else int(time.time())
     out["model"] = model
-    out["choices"] = [_choice(raw, i, upstream, strip_thinking) for i, raw in enumerate(choices)]
+    try:
+        out["choices"] = [_choice(raw, i, upstream, strip_thinking) for i, raw in enumerate(choices)]
+    except Misshapen as error:
+        raise malformed(upstream, f"an answer with {error}") from None
     usage = answer.get("usage")
     return out, usage_of(usage) if isinstance(usage, dict) else None
 
@@ -62,14 +66,12 @@ def _choice(raw: dict[str, Any], position: int, upstream: str, strip_thinking: b
         raise from_event(said(raw) or said({"error": "the model failed"}), upstream)  # type: ignore[arg-type]
     out = {k: v for k, v in message.items() if k not in ("reasoning", "tool_calls")}
     out["role"] = "assistant"
-    content = message.get("content")
-    if isinstance(content, list):
-        content = "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+    content = text_of(message.get("content"))
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     if strip_thinking:
         reasoning = None
         out.pop("reasoning_content", None)
-        content = _stripped(content) if isinstance(content, str) else content
+        content = _stripped(content) if content is not None else None
     out["content"] = content
     if isinstance(reasoning, str):
         out["reasoning_content"] = reasoning
@@ -92,8 +94,10 @@ def _stripped(text: str) -> str:
 
 
 def _tool_calls(raw: Any) -> list[dict[str, Any]]:
+    if raw and not isinstance(raw, list):
+        raise Misshapen("tool calls that are no list")
     entries = [{**entry, "index": None} for entry in raw or () if isinstance(entry, dict)]
-    calls = ToolCalls().deltas(entries)
+    calls = [call for entry in entries for call in ToolCalls().deltas([entry])]  # each is whole: none continues another
     return [{k: v for k, v in call.items() if k != "index"} for call in calls]
 
 
