@@ -7,7 +7,10 @@ everything is loaded, or LoadFailed is raised and everything is freed.
 import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from adapters.llama import ffi, frames, gpu, spec
 from adapters.llama.constraint import Constraint
@@ -18,8 +21,10 @@ from adapters.llama.kv import KvCache
 from adapters.llama.output import Output
 from adapters.llama.prepare import Preparer, Refusal
 from adapters.llama.prompting import Prompting
+from adapters.llama.quarantine import identity
 from adapters.llama.scheduler import Scheduler
 from adapters.llama.spec import Counters, ModelInfo, Setup
+from adapters.llama.tier import HostTier
 
 __all__ = ["LoadFailed", "Loaded"]
 
@@ -31,6 +36,7 @@ class Loaded:
         began = time.monotonic()
         ffi.start_backend()
         self.out = Output()
+        self._path = path
         layers = gpu.layers_for(path, setup)
         self.model = ffi.Model(path, layers, setup.use_mmap, _coarse(on_progress))
         try:
@@ -67,8 +73,18 @@ class Loaded:
             window=0 if setup.swa_full else model.n_swa,
             copy_min=setup.copy_min,
             isolate=setup.isolate_cache,
+            tier=self._tier(context, setup),
         )
         return Scheduler(context, model.vocab, kv, setup, self.out)
+
+    def _tier(self, context: ffi.Context, setup: Setup) -> HostTier | None:
+        if not setup.host_cache:
+            return None
+        folder = None
+        if setup.host_cache_dir:
+            key = identity(self._path, msgspec.structs.replace(setup, host_cache_dir=""))
+            folder = Path(setup.host_cache_dir) / key[:32]
+        return HostTier(context, setup.host_cache, folder=folder, isolate=setup.isolate_cache)
 
     def _prompting(self) -> Prompting:
         vocab = self.model.vocab
@@ -154,7 +170,10 @@ class Loaded:
         )
 
     def close(self) -> None:
-        """Frees in reverse order."""
+        """Frees in reverse order; what idle slots hold goes to the second tier first."""
+        if self.scheduler is not None:
+            while self.scheduler.kv.evict():
+                pass
         self.embedder.close()
         if self.context is not None:
             self.context.close()

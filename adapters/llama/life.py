@@ -7,6 +7,9 @@ most one resident.
 """
 
 import asyncio
+import os
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -114,6 +117,7 @@ class Life:
         self._waiting: dict[str, tuple[float, asyncio.Future[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._states = ""  # a folder of ours for sequences' states
 
     # -- using ----------------------------------------------------------------------------------------------------
 
@@ -167,9 +171,10 @@ class Life:
             meta = await asyncio.to_thread(read, resident.path)
         except GgufError as error:
             raise faults.bad_file(str(error)) from error
+        wishes = self._with_folder(resident.wishes)
         for last in (False, True):
             try:
-                setup = plan(meta, resident.wishes, self._machine())
+                setup = plan(meta, wishes, self._machine())
                 break
             except DoesNotFit as error:
                 if last:
@@ -177,6 +182,15 @@ class Life:
                 await self._evict_idle(resident)
         resident.footprint = estimate(meta, setup)
         return setup
+
+    def _with_folder(self, wishes: Wishes) -> Wishes:
+        """Prefixes outlive a model's process in memory-backed files, unless a folder is configured."""
+        if not wishes.host_cache or wishes.host_cache_dir:
+            return wishes
+        if not self._states:
+            memory = "/dev/shm"
+            self._states = tempfile.mkdtemp(prefix="traghetto-", dir=memory if os.access(memory, os.W_OK) else None)
+        return msgspec.structs.replace(wishes, host_cache_dir=self._states)
 
     def _touch(self, resident: Resident) -> None:
         if resident.timer is not None:
@@ -354,3 +368,5 @@ class Life:
             self._stop(resident)
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._states:
+            await asyncio.to_thread(shutil.rmtree, self._states, ignore_errors=True)

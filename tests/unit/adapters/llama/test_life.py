@@ -225,6 +225,27 @@ async def test_the_administrator_chooses(make: Callable[..., Life], tiny_path: P
 
 
 @pytest.mark.asyncio
+async def test_prefixes_outlive_an_unload_and_their_folder_does_not_outlive_us(tiny_path: Path) -> None:
+    life = Life(Wishes(context_tokens=1024, parallel=2, threads=1, host_cache=10**8))
+    request = Generate(prompt="remember " * 30, max_tokens=2)
+    cached = []
+    for _ in range(2):
+        hold = await life.acquire(str(tiny_path))
+        generation = hold.engine.submit(request)
+        await _drain(generation)
+        assert generation.usage is not None
+        cached.append(generation.usage.cached_tokens)
+        hold.release()
+        await life.unload(str(tiny_path))
+    assert cached[0] == 0
+    assert cached[1] > 100
+    folder = life._states
+    assert os.access(folder, os.W_OK)
+    await life.aclose()
+    assert not os.access(folder, os.F_OK)
+
+
+@pytest.mark.asyncio
 async def test_closing_fails_those_who_wait(tiny_path: Path, second_path: Path) -> None:
     life = Life(WISHES, Residency(max_loaded=1, patience_s=60))
     hold = await life.acquire(str(tiny_path))
