@@ -3,19 +3,22 @@
 Vendors that speak a known dialect are rows of configuration (`kind = "openai"` with another base_url), never classes.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
+
+Seconds = Annotated[float, Meta(gt=0)]
 
 
 class Timeout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds. first_byte: request written to response head; between_bytes: silence in the body; total: the whole call."""
 
-    connect_s: float = 5.0
-    first_byte_s: float = 60.0
-    between_bytes_s: float = 60.0
-    total_s: float = 600.0
-    pool_s: float = 10.0
+    connect_s: Seconds = 5.0
+    first_byte_s: Seconds = 60.0
+    between_bytes_s: Seconds = 60.0
+    total_s: Seconds = 600.0
+    pool_s: Seconds = 10.0
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -33,8 +36,8 @@ class Remote(Options, frozen=True, forbid_unknown_fields=True):
     api_key: str = ""
     needs_key: bool = True
     timeout: Timeout = Timeout()
-    max_connections: int = 512
-    keepalive_s: float = 30.0
+    max_connections: Annotated[int, Meta(ge=1)] = 512
+    keepalive_s: Annotated[float, Meta(ge=0)] = 30.0
     transport: Literal["native", "aiohttp", "httpx"] = "native"
     verify: bool | str = True  # or the path of a CA bundle
     uds: str | None = None  # a unix socket to connect to, instead of the host in base_url

@@ -9,7 +9,6 @@ from collections import deque
 import msgspec
 
 from proxy.call import Call, Ending, Usage
-from proxy.errors import TraghettoError
 from proxy.ports import Permit, Reply
 
 
@@ -39,14 +38,18 @@ class Metered:
         reply = self._reply
         try:
             frame = await reply.next()
-        except TraghettoError:
+        except Exception:
             self._leave(Ending.FAILED)
             raise
         if frame:
             self.frames += 1
         if self._open and reply.ending is not None:
             self._open = False
-            await self._permit.settle(reply.usage, reply.ending, self.frames)
+            try:
+                await self._permit.settle(reply.usage, reply.ending, self.frames)
+            except BaseException:  # cut off while it waited: booked without waiting, if it is not booked yet
+                self._permit.abandon(reply.usage, reply.ending, self.frames)
+                raise
         return frame
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ Every mistake is one ConfigError line: file, key path, what is wrong, what was e
 """
 
 import difflib
+import math
 import os
 import re
 import tomllib
@@ -175,9 +176,9 @@ _UNITS = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB":
 
 def size_in_bytes(value: str | int, *, file: str = "", where: str = "") -> int:
     """`"32MiB"`, `"10MB"`, `4096` → bytes."""
-    if isinstance(value, int):
+    if isinstance(value, int) and value >= 0:
         return value
-    found = _SIZE.match(value)
+    found = _SIZE.match(value) if isinstance(value, str) else None
     if not found:
         raise ConfigError(f"{value!r} is not a size", file=file, where=where, expected="a number of bytes, or '32MiB'")
     return int(found[1]) * _UNITS[found[2]]
@@ -231,6 +232,8 @@ def _substituted(value: Any, env: Mapping[str, str], file: str, where: tuple[str
         return {key: _substituted(item, env, file, (*where, key)) for key, item in value.items()}
     if isinstance(value, list):
         return [_substituted(item, env, file, (*where, str(i))) for i, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"got {value}", file=file, where=_dotted(where), expected="a finite number")
     if not isinstance(value, str) or "${" not in value:
         return value
 
@@ -352,7 +355,9 @@ def _stepped(info: Any, step: str) -> Any:
 
 
 def _dotted(where: tuple[str, ...]) -> str:
-    return ".".join(step if re.fullmatch(r"[A-Za-z0-9_-]+", step) else f'"{step}"' for step in where)
+    return ".".join(
+        step if re.fullmatch(r"[A-Za-z0-9_-]+", step) else msgspec.json.encode(step).decode() for step in where
+    )
 
 
 def json_schema(kinds: Mapping[str, type[Any]]) -> dict[str, Any]:

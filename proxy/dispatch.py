@@ -46,9 +46,10 @@ class Dispatcher:
         reason, last = "first", None
         index = 0
         while True:
-            target = self._next(targets, index)
-            if target is None:
+            found = self._next(targets, index)
+            if found is None:
                 raise last or self._all_open(targets)
+            index, target = found
             try:
                 return await self._attempt(call, target, reason)
             except UpstreamError as error:
@@ -83,12 +84,12 @@ class Dispatcher:
         self.health.answered(target, taken)
         return reply
 
-    def _next(self, targets: tuple[Target, ...], index: int) -> Target | None:
-        """The first target from `index` on (around, for retries of few targets) whose breaker lets a call in."""
-        for step in range(len(targets)):
-            target = targets[(index + step) % len(targets)]
+    def _next(self, targets: tuple[Target, ...], index: int) -> tuple[int, Target] | None:
+        """The first place from `index` on (around, for retries of few targets) whose breaker lets a call in."""
+        for place in range(index, index + len(targets)):
+            target = targets[place % len(targets)]
             if self.health.enter(target):
-                return target
+                return place, target
         return None
 
     def _all_open(self, targets: tuple[Target, ...]) -> Unavailable:

@@ -12,6 +12,7 @@ from proxy.account import Books
 from proxy.admit import OpenGate
 from proxy.config import Config
 from proxy.dispatch import Dispatcher
+from proxy.errors import ConfigError
 from proxy.health import Health
 from proxy.pipeline import House
 from proxy.ports import Adapter
@@ -41,7 +42,10 @@ def build(
     names = catalogue.build(config, file=file)
     for options in config.upstreams.values():
         log.keep_secret(getattr(options, "api_key", "") or "")
-    adapters = {name: (kept or {}).get(name) or builder(name, options) for name, options in config.upstreams.items()}
+    adapters = {
+        name: (kept or {}).get(name) or _built(builder, name, options, file)
+        for name, options in config.upstreams.items()
+    }
     cards = {
         name: Card(adapter.kind, adapter.caps, config.upstreams[name].missing() or getattr(adapter, "missing", None))
         for name, adapter in adapters.items()
@@ -59,6 +63,15 @@ def build(
         books=stays.books,
         adapters=adapters,
     )
+
+
+def _built(builder: Builder, name: str, options: Any, file: str) -> Adapter:
+    """An adapter, or the ConfigError that tells what of its options cannot be (an address, a certificate file)."""
+    try:
+        return builder(name, options)
+    except (ValueError, OSError) as error:
+        where = f"upstreams.{name}"
+        raise ConfigError(str(error), file=file, where=where, expected="options that can be used") from None
 
 
 def unchanged(old: House, config: Config) -> dict[str, Adapter]:

@@ -94,7 +94,7 @@ async def send_reply(call: Call, reply: Metered, send: Send, accepts: str | None
     try:
         frame = await reply.next()
         headers = [(b"content-type", reply.content_type.encode()), *call_headers(call)]
-        headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in reply.headers]
+        headers += [(name.encode(), header_value(value)) for name, value in reply.headers]
         if reply.content_type.startswith(_EVENT_STREAM):
             headers += _STREAM_HEADERS
         elif reply.ending is not None:
@@ -198,13 +198,20 @@ def call_headers(call: Call) -> list[Header]:
     if call.attempts and call.plan is not None:
         last = call.attempts[-1]
         route = f"{last.target}; attempt={len(call.attempts)}; reason={last.reason}"
-        headers.append((b"x-traghetto-route", route.encode("latin-1", "replace")))
+        headers.append((b"x-traghetto-route", header_value(route)))
         if call.dialect is Dialect.VENICE:
-            headers.append((b"x-venice-model-id", call.plan.model.id.encode("latin-1", "replace")))
+            headers.append((b"x-venice-model-id", header_value(call.plan.model.id)))
     if call.dropped:
-        headers.append((b"x-traghetto-dropped", ", ".join(call.dropped).encode("latin-1", "replace")))
+        headers.append((b"x-traghetto-dropped", header_value(", ".join(call.dropped))))
     return headers
 
 
 def as_headers(pairs: list[tuple[str, Any]]) -> list[Header]:
-    return [(name.encode(), str(value).encode("latin-1", "replace")) for name, value in pairs]
+    return [(name.encode(), header_value(str(value))) for name, value in pairs]
+
+
+def header_value(text: str) -> bytes:
+    """A text as a header may carry it. Names of models and parameters come from callers: a line break must not get through."""
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(c if c.isprintable() else "?" for c in text)
+    return text.encode("latin-1", "replace")

@@ -60,9 +60,9 @@ class ChunkWriter:
         self._envelope = {"id": id, "object": "chat.completion.chunk", "created": int(time.time()), "model": model}
         self._wants_usage = wants_usage
         self._strip = strip_thinking
-        head = frame(self._envelope)[:-3] + b',"choices":[{"index":%d,"delta":'
+        head = frame(self._envelope)[:-3] + b',"choices":[{"index":'
         tail = b"}]" + (b',"usage":null' if wants_usage else b"") + b"}\n\n"
-        self._heads = [head.replace(b"%d", str(index).encode()) for index in range(choices)]
+        self._heads = [head + str(index).encode() + b',"delta":' for index in range(choices)]
         self._plain = b',"logprobs":null,"finish_reason":null' + tail
         self._tail = tail
 

@@ -204,7 +204,8 @@ class ChatStream:
                 raise Misshapen("a choice that is no object")
             if raw.get("finish_reason") == "error":
                 raise self._failed(raw, force=True)
-            index = raw.get("index") if isinstance(raw.get("index"), int) else 0
+            number = raw.get("index")
+            index = number if isinstance(number, int) else 0
             choice = self._choices.get(index)
             if choice is None:
                 choice = self._choices[index] = Choice(index, strip_thinking=self._strip)
@@ -218,15 +219,11 @@ class ChatStream:
         if isinstance(chunk.get("id"), str) and chunk["id"]:
             self._id = chunk["id"]
         created = chunk.get("created")
-        plausible = isinstance(created, (int, float)) and 0 <= created < _EXACT
-        self._created = int(created) if plausible else int(time.time())
+        self._created = moment(created)
 
     def _envelope(self, chunk: dict[str, Any]) -> dict[str, Any]:
         out = {"id": self._id, "object": "chat.completion.chunk", "created": self._created, "model": self._model}
-        for key, value in chunk.items():
-            if value is not None and key not in _OURS:
-                out[key] = value
-        return out
+        return out | {key: value for key, value in chunk.items() if value is not None and key not in _OURS}
 
     def _framed(self, value: dict[str, Any]) -> bytes:
         try:
@@ -288,6 +285,11 @@ def usage_of(usage: dict[str, Any]) -> Usage:
         cached_tokens=_count(prompt, "cached_tokens"),
         reasoning_tokens=_count(completion, "reasoning_tokens"),
     )
+
+
+def moment(value: Any) -> int:
+    """An upstream's `created` as whole seconds; now, where it is no time."""
+    return int(value) if isinstance(value, (int, float)) and 0 <= value < _EXACT else int(time.time())
 
 
 def _count(table: Any, key: str) -> int:

@@ -3,12 +3,11 @@
 Works on the decoded object: it is read once per call, and errors can hide in a 200.
 """
 
-import time
 from typing import Any
 
 import msgspec
 
-from adapters.openai_api.chat_stream import usage_of
+from adapters.openai_api.chat_stream import moment, usage_of
 from adapters.openai_api.choices import Misshapen, ToolCalls, finish_reason, text_of
 from adapters.openai_api.failures import from_event, said
 from adapters.text_filters import Thinking, ThinkingFilter
@@ -44,11 +43,9 @@ def completion(
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
         raise malformed(upstream, "an answer without choices")
     out = {k: v for k, v in answer.items() if v is not None or k not in ("system_fingerprint", "service_tier", "usage")}
-    created = answer.get("created")
-    plausible = isinstance(created, (int, float)) and 0 <= created < 1 << 53
     out["id"] = answer.get("id") if isinstance(answer.get("id"), str) and answer["id"] else f"chatcmpl-{call_id}"
     out["object"] = "chat.completion"
-    out["created"] = int(created) if plausible else int(time.time())
+    out["created"] = moment(answer.get("created"))
     out["model"] = model
     try:
         out["choices"] = [_choice(raw, i, upstream, strip_thinking) for i, raw in enumerate(choices)]

@@ -19,6 +19,7 @@ def check(file: Path | None, path: Path | None, as_json: bool, schema: bool) -> 
     """
     import msgspec
 
+    from adapters import build
     from adapters.options import KINDS
     from proxy import house
     from proxy.app import read_config
@@ -29,6 +30,7 @@ def check(file: Path | None, path: Path | None, as_json: bool, schema: bool) -> 
         return
     config, name = read_config(file or path)
     size_in_bytes(config.server.max_body_bytes, file=name, where="server.max_body_bytes")
+    house.build(config, build, house.foundations(config), file=name)  # opens nothing, and finds what cannot be built
     notes = house.notes(config, file=name)
     said = name or "the embedded default"
     if as_json:

@@ -35,6 +35,8 @@ def fields_of(raw: bytes) -> dict[str, msgspec.Raw]:
         raise BadRequest("The request body must be a JSON object.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"The request body is not valid JSON: {error}") from None
+    except RecursionError:
+        raise BadRequest("The request body is nested too deeply.") from None
     if b"null" in raw:
         fields = {key: value for key, value in fields.items() if bytes(value) != b"null"}
     return fields

@@ -121,5 +121,11 @@ def test_frames() -> None:
     error = RateExceeded("slow", param="p", details={"left": 0})
     body = json.loads(stream.error_frame(error).removeprefix(b"data: "))
     assert body == {
-        "error": {"message": "slow", "type": "rate_limit_error", "param": "p", "code": "rate_limit_exceeded", "details": {"left": 0}}
-    }  # fmt: skip
+        "error": {
+            "message": "slow",
+            "type": "rate_limit_error",
+            "param": "p",
+            "code": "rate_limit_exceeded",
+            "details": {"left": 0},
+        }
+    }
