@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from redis import asyncio as aioredis
@@ -49,11 +49,21 @@ class ShareMark:
         self.seq = seq
 
 
+class Tuning(NamedTuple):
+    """What need not be said. `trust_persistence` lets a restarted Redis go on with what it loaded; without it a restart
+    begins with empty buckets, since what it forgot may have been spent. `grace_us` is how long a member may be quiet.
+    """
+
+    space: str = "traghetto"
+    timeout_s: float = 0.1
+    grace_us: int = GRACE_US
+    trust_persistence: bool = False
+
+
 class RedisStore:
     """A LimitStore of `replicas` members. `member` names this one: a successor of the same name takes over from it.
 
-    `now_us` replaces Redis' TIME, for tests that move the clock; `grace_us` is how long a member may be quiet. `trust_persistence` lets a restarted Redis go on with
-    what it loaded; without it, a restart begins with empty buckets, since what it forgot may have been spent.
+    `now_us` replaces Redis' TIME, for tests that move the clock.
     """
 
     def __init__(
@@ -61,11 +71,8 @@ class RedisStore:
         url: str,
         member: str,
         replicas: int = 1,
+        tuning: Tuning = Tuning(),  # noqa: B008  (immutable)
         *,
-        space: str = "traghetto",
-        timeout_s: float = 0.1,
-        trust_persistence: bool = False,
-        grace_us: int = GRACE_US,
         now_us: Callable[[], int] | None = None,
     ) -> None:
         retry = Retry(NoBackoff(), 0)
@@ -75,10 +82,10 @@ class RedisStore:
         )
         self._member = member
         self._replicas = max(1, replicas)
-        self._space = "{" + space + "}:"
-        self._timeout_s = timeout_s
-        self._trust = trust_persistence
-        self._grace_us = grace_us
+        self._space = "{" + tuning.space + "}:"
+        self._timeout_s = tuning.timeout_s
+        self._trust = tuning.trust_persistence
+        self._grace_us = tuning.grace_us
         self._now_us = now_us
         self._clock = now_us or monotonic_us
         self._wallets: dict[str, Wallet] = {}

@@ -178,7 +178,10 @@ def refused(asks: Sequence[Ask], wallets: Sequence[Wallet], now: int, *, visited
             wait = None
         else:
             missing = (amount - wallet.free) * bucket.q - wallet.units - bucket.p * max(0, now - wallet.seen_at)
-            wait = max(1, -(-missing // bucket.p))
+            wait = max(1, -(-missing // bucket.p), wallet.blocked_until - now)
+            if visited and bucket.capacity >= LARGE:
+                # it refills faster than it is worth asking: wait for some more, and say so
+                wait = max(wait, BLOCK_US)
             if visited:
                 wallet.blocked_until = now + min(wait, BLOCK_US)
         short.append(Shortfall(bucket, amount, min(have, amount - 1), wait))

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from fakes.services import Redis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from fakes.services import Redis
 from proxy.limits.memory import MemoryStore
-from proxy.limits.redis import RedisStore
+from proxy.limits.redis import RedisStore, Tuning
 from proxy.limits.reference import MINUTE_US, Bucket, Measure
 from proxy.limits.shared import SharedStore
 from proxy.limits.store import Grant, LimitStore, Refusal
@@ -101,7 +101,10 @@ class Machine(RuleBasedStateMachine):
         """Let what was settled be known everywhere."""
 
     @initialize(
-        rpm=st.integers(1, 12), rpd=st.sampled_from([3, 50, 1_000_003]), tpm=st.integers(1, 2000), slots=st.integers(1, 4)
+        rpm=st.integers(1, 12),
+        rpd=st.sampled_from([3, 50, 1_000_003]),
+        tpm=st.integers(1, 2000),
+        slots=st.integers(1, 4),
     )
     def open(self, rpm: int, rpd: int, tpm: int, slots: int) -> None:
         self.stores = [self.make(index) for index in range(self.members)]
@@ -164,7 +167,10 @@ class Machine(RuleBasedStateMachine):
     def settle(self, index: int, percent: int, money: int) -> None:
         store, grant, notes = self.running.pop(index % len(self.running))
         reserved = {bucket.measure: amount for bucket, amount in grant.asks}
-        used = {Measure.TPM: reserved.get(Measure.TPM, 0) * percent // 100, Measure.BUDGET: min(money, reserved.get(Measure.BUDGET, 0))}
+        used = {
+            Measure.TPM: reserved.get(Measure.TPM, 0) * percent // 100,
+            Measure.BUDGET: min(money, reserved.get(Measure.BUDGET, 0)),
+        }
         store.settle(grant, used)
         self.witness.ended(grant, notes, used)
         store.settle(grant, {})  # a second time changes nothing
@@ -248,9 +254,7 @@ class OverRedis(Machine):
             self.wait(store.flush())
 
     def make(self, index: int) -> RedisStore:
-        store = RedisStore(
-            self.server.url, f"m{index}", 2, space=self.space, now_us=self.clock, grace_us=FOREVER, timeout_s=5.0
-        )
+        store = RedisStore(self.server.url, f"m{index}", 2, Tuning(self.space, 5.0, FOREVER), now_us=self.clock)
         self.wait(store.start())
         return store
 
@@ -297,7 +301,7 @@ def caller(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["Caller"]
     else:
         server = request.getfixturevalue("redis_server")
         space = f"d{next(OverRedis.spaces)}"
-        store = RedisStore(server.url, "m", 1, space=space, now_us=clock, grace_us=FOREVER, timeout_s=5.0)
+        store = RedisStore(server.url, "m", 1, Tuning(space, 5.0, FOREVER), now_us=clock)
     found = Caller(store, clock)
     yield found
     found.close()

@@ -174,7 +174,9 @@ class Postgres:
 
 def _postgres_folder() -> Path:
     found = shutil.which("initdb")
-    places = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    places = (
+        [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    )
     for place in places:
         if (place / "initdb").exists() and (place / "postgres").exists():
             return place
