@@ -30,10 +30,10 @@ def structs(type_: Any) -> Iterator[type[msgspec.Struct]]:
 
 
 def shown(default: Any) -> str:
-    """A default as the file would say it."""
+    """A default as the file would say it; "" for none."""
     if isinstance(default, (frozenset, tuple)):
         default = list(default)
-    return "(none)" if default is None else json.dumps(default, ensure_ascii=False)
+    return "" if default is None else json.dumps(default, ensure_ascii=False)
 
 
 def keys_of(struct: type[msgspec.Struct], inherited: type[msgspec.Struct] | None = None) -> Rows:

@@ -51,7 +51,7 @@ async def status_of(app: Any, method: str, template: str, headers: list[tuple[by
     async def receive() -> Any:
         if messages:
             return messages.pop()
-        await asyncio.Event().wait()
+        return await asyncio.Event().wait()
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
