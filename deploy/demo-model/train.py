@@ -29,6 +29,7 @@ from torch.nn import functional as F
 DRILL_STEPS = 600
 LENGTH, LONG = 192, 1024
 GRAIN = 256
+TOKENIZER, CHECKPOINT = "tokenizer.json", "checkpoint.pt"
 Sample = tuple[list[int], list[int]]
 Row = tuple[list[int], list[int], list[int]]
 
@@ -72,7 +73,7 @@ def _samples(tokenizer: Tokenizer, make: Callable[[random.Random], corpus.Conver
         yield encode(tokenizer, make(rng))
 
 
-def batches(tokenizer: Tokenizer, seed: int, budget: int) -> Iterator[np.ndarray]:
+def batches(tokenizer: Tokenizer, seed: int, budget: int, first: int = 0) -> Iterator[np.ndarray]:
     """Batches of about `budget` tokens, (3, rows, length).
 
     In the first `DRILL_STEPS` steps most rows are drills in copying; later one row in ten is, and one a drill in sums.
@@ -87,7 +88,7 @@ def batches(tokenizer: Tokenizer, seed: int, budget: int) -> Iterator[np.ndarray
     sums, texts, plain = stream(drills.sums, 1), stream(drills.texts, 2), stream(corpus.conversation, 3)
     long = packed(_samples(tokenizer, drills.long, seed + 4), LONG)
     count = budget // LENGTH
-    for index in itertools.count():
+    for index in itertools.count(first):
         if index % 32 == 31:
             rows = list(itertools.islice(long, max(1, budget // LONG)))
         elif index < DRILL_STEPS:
@@ -126,20 +127,29 @@ def _optimizers(model: Model, rate: float) -> list[torch.optim.Optimizer]:
     return [muon, torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)]
 
 
-def train(options: argparse.Namespace) -> None:
+def _begin(options: argparse.Namespace) -> tuple[Tokenizer, Model, int, int]:
+    """The tokenizer, the model, and the steps and tokens that it has behind it."""
     torch.manual_seed(options.seed)
-    out: Path = options.out
-    out.mkdir(parents=True, exist_ok=True)
-    tokenizer = tokens.train(seed=options.seed)
-    tokenizer.save(str(out / "tokenizer.json"))
+    options.out.mkdir(parents=True, exist_ok=True)
+    tokenizer = tokens.load(options.start / TOKENIZER) if options.start else tokens.train(seed=options.seed)
+    tokenizer.save(str(options.out / TOKENIZER))
     model = Model(Shape(vocabulary=tokenizer.get_vocab_size(), layers=options.layers))
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
+    if not options.start:
+        return tokenizer, model, 0, 0
+    saved = torch.load(options.start / CHECKPOINT, weights_only=True)
+    model.load_state_dict(saved["weights"])
+    return tokenizer, model, saved["step"], saved["tokens"]
+
+
+def train(options: argparse.Namespace) -> None:
+    tokenizer, model, behind, seen = _begin(options)
     optimizers = _optimizers(model, options.rate)
     ready: queue.Queue[np.ndarray] = queue.Queue(8)
-    source = batches(tokenizer, options.seed + 100, options.batch)
+    source = batches(tokenizer, options.seed + 100 + behind, options.batch, behind)
     threading.Thread(target=_prefetched, args=(source, ready), daemon=True).start()
     start = saved = time.monotonic()
-    seen, smooth = 0, 0.0
+    smooth = 0.0
     for step in itertools.count(1):
         now = time.monotonic()
         done = step / options.steps if options.steps else (now - start) / (60 * options.minutes)
@@ -159,21 +169,18 @@ def train(options: argparse.Namespace) -> None:
         seen += ids.numel()
         smooth = loss.item() if step == 1 else 0.97 * smooth + 0.03 * loss.item()
         if step % 50 == 0:
-            print(
-                f"step {step} loss {smooth:.4f} tokens {seen / 1e6:.2f}M "
-                f"{seen / (time.monotonic() - start):.0f} tok/s done {done:.2f}",
-                flush=True,
-            )
+            print(f"step {behind + step} loss {smooth:.4f} tokens {seen / 1e6:.2f}M done {done:.2f}", flush=True)
         if now - saved > 120:
             saved = now
-            _save(out / "checkpoint.pt", model, step, seen)
-    _save(out / "checkpoint.pt", model, step, seen)
+            _save(options.out / CHECKPOINT, model, behind + step, seen)
+    _save(options.out / CHECKPOINT, model, behind + step - 1, seen)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=35.0)
+    parser.add_argument("--from", dest="start", type=Path, help="the --out of an earlier run, to go on from")
+    parser.add_argument("--minutes", type=float, default=40.0)
     parser.add_argument("--steps", type=int, default=0, help="a fixed number of steps instead of a time")
     parser.add_argument("--batch", type=int, default=1920, help="tokens a step")
     parser.add_argument("--rate", type=float, default=6e-3)
