@@ -28,7 +28,7 @@ from proxy.errors import ConfigError, Internal, MethodNotAllowed, NotFound, Trag
 from proxy.keyring import Keys
 from proxy.metrics import Metrics
 from proxy.pipeline import House
-from proxy.ports import Adapter, Keyring
+from proxy.ports import Keyring
 from routes import PREFIXES, TABLE
 from routes._endpoint import Desk, Endpoint, Route
 from routes._errors import dialect_of, rendered
@@ -64,6 +64,7 @@ class Application:
             reload=self.reload if file else None,
         )
         self._closing: set[asyncio.Task[None]] = set()
+        self._replaced: list[House] = []  # by reloads, and with calls still running
         self.asgi = litestar_app(self.desk, self._lifespan)
 
     @property
@@ -75,19 +76,24 @@ class Application:
         config, _ = read_config(Path(self.file))
         old = self.desk.house
         kept = house.unchanged(old, config)
+        max_body = size_in_bytes(config.server.max_body_bytes, file=self.file, where="server.max_body_bytes")
         new = house.build(config, build_adapter, self.stays, kept=kept, file=self.file)
         self.desk.house = new
-        self.desk.max_body = size_in_bytes(config.server.max_body_bytes)
+        self.desk.max_body = max_body
         self.desk.keepalive_s = config.server.keepalive_comment_s
-        retired = [adapter for name, adapter in old.adapters.items() if name not in kept]
-        old.empty = lambda: self._retire(retired)
-        if old.running == 0:
-            old.empty()
+        self._replaced.append(old)
+        old.empty = self._retire
+        self._retire()
         _log.info("reloaded", file=self.file, models=len(new.catalogue.models))
         return house.warnings(new)
 
-    def _retire(self, adapters: list[Adapter]) -> None:
-        for adapter in adapters:
+    def _retire(self) -> None:
+        """Close what neither the current house uses nor a replaced one that still has calls."""
+        emptied = [old for old in self._replaced if not old.running]
+        self._replaced = [old for old in self._replaced if old.running]
+        used = {id(adapter) for each in (self.house, *self._replaced) for adapter in each.adapters.values()}
+        unused = {id(a): a for old in emptied for a in old.adapters.values() if id(a) not in used}
+        for adapter in unused.values():
             task = asyncio.get_running_loop().create_task(adapter.aclose())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
