@@ -1,0 +1,245 @@
+"""The one database: its URL, its engines, its errors. It knows tables only to make them, and no call, key or price.
+
+Whoever wants something of it brings a plain function of a Core `Connection`; the function is one transaction. For SQLite
+it runs in the one writing thread (or a reading one), for PostgreSQL over asyncpg: the same statements, one code path.
+
+SQLite in WAL mode: a commit is in the kernel when it returns (safe from kill -9; the last ones may be lost in a power
+cut), one writer at a time, waited for `BUSY_MS`. PostgreSQL by URL, through the same SQLAlchemy Core statements.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
+
+from proxy.errors import ConfigError
+
+BUSY_MS = 250
+CHECKPOINT_EVERY = 500  # commits; done by a reading thread, so that no commit waits for the disk
+T = TypeVar("T")
+DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+FAILURES = (SQLAlchemyError, OSError, sqlite3.Error, TimeoutError)
+
+
+def parse(url: str) -> URL:
+    """`sqlite:///./file.db` or `postgresql://user:password@host/db`, with the driver that we use.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    expected = "sqlite:///./traghetto.db or postgresql://user:password@host/db"
+    try:
+        found = make_url(url)
+    except ArgumentError:
+        raise ConfigError("not a database URL", where="store.url", expected=expected) from None
+    driver = DRIVERS.get(found.get_backend_name())
+    if driver is None:
+        raise ConfigError(
+            f"{found.get_backend_name()!r} is not a database we speak", where="store.url", expected=expected
+        )
+    return found.set(drivername=driver)
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of an SQLite URL; None for PostgreSQL and for a database in memory."""
+    found = parse(url)
+    if found.get_backend_name() != "sqlite" or not found.database or found.database == ":memory:":
+        return None
+    return Path(found.database)
+
+
+class Database(Protocol):
+    """Made by `connect`. `write` is one transaction, `read` is for queries. Both raise one of FAILURES."""
+
+    @property
+    def sqlite(self) -> bool: ...
+
+    @property
+    def file(self) -> Path | None: ...
+
+    @property
+    def name(self) -> str:
+        """For messages: without a password."""
+        ...
+
+    async def write(self, work: Callable[[Connection], T]) -> T: ...
+
+    async def read(self, work: Callable[[Connection], T]) -> T: ...
+
+    def insert(self, table: Any) -> Any:
+        """An INSERT that leaves a row alone that is there already."""
+        ...
+
+    def compiled(self, statement: Any) -> str:
+        """A statement's text with this database's own placeholders, in the order of the table's columns: for the one
+        that runs for every call, where binding by name costs ten times as much as the commit."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class Sqlite:
+    """A Database in one file, with a thread that writes and two that read."""
+
+    sqlite = True
+
+    def __init__(self, url: URL) -> None:
+        self.file = None if url.database in (None, "", ":memory:") else Path(str(url.database))
+        self.name = str(self.file or "in memory")
+        self._engine = _sqlite_engine(url)
+        self._writing = ThreadPoolExecutor(1, "ledger-write")
+        # a database in memory is one connection's: everybody shares it
+        self._reading = ThreadPoolExecutor(2, "ledger-read") if self.file else self._writing
+        self._writer: Connection | None = None
+        self._commits = 0
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        done = await asyncio.get_running_loop().run_in_executor(self._writing, self._write, work)
+        self._commits += 1
+        if self.file and self._commits % CHECKPOINT_EVERY == 0:
+            self._reading.submit(self._checkpoint)
+        return done
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        connection = self._writer
+        if connection is None:
+            connection = self._writer = self._engine.connect()
+        try:
+            # the writer's lock at once: a read that turns into a write could not wait for it
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            done = work(connection)
+            connection.commit()
+        except BaseException:
+            self._writer = None
+            connection.invalidate()
+            connection.close()
+            raise
+        return done
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._reading, self._read, work)
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        if not self.file and self._writer is not None:
+            return work(self._writer)
+        with self._engine.connect() as connection:
+            return work(connection)
+
+    def _checkpoint(self) -> None:
+        try:
+            with self._engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+        except FAILURES:
+            return  # the log grows until the next one; whatever is wrong, the next write says so
+
+    def insert(self, table: Any) -> Any:
+        from sqlalchemy.dialects.sqlite import insert
+
+        return insert(table).on_conflict_do_nothing()
+
+    def compiled(self, statement: Any) -> str:
+        return str(statement.compile(dialect=self._engine.dialect))
+
+    async def aclose(self) -> None:
+        def close() -> None:
+            if self._writer is not None:
+                self._writer.close()
+            self._engine.dispose()
+
+        await asyncio.get_running_loop().run_in_executor(self._writing, close)
+        self._writing.shutdown()
+        self._reading.shutdown()
+
+
+class Postgres:
+    """A Database behind a URL."""
+
+    sqlite = False
+    file = None
+
+    def __init__(self, url: URL) -> None:
+        self.name = url.render_as_string(hide_password=True)
+        self._engine: AsyncEngine = create_async_engine(
+            url, pool_size=4, max_overflow=4, pool_timeout=2.0, connect_args={"timeout": 2.0}
+        )
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        async with self._engine.connect() as connection:
+            return await connection.run_sync(work)
+
+    def insert(self, table: Any) -> Any:
+        from sqlalchemy.dialects.postgresql import insert
+
+        return insert(table).on_conflict_do_nothing()
+
+    def compiled(self, statement: Any) -> str:
+        return str(statement.compile(dialect=self._engine.dialect))
+
+    async def aclose(self) -> None:
+        await self._engine.dispose()
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    memory = url.database in (None, "", ":memory:")
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=1 if memory else 4,
+        max_overflow=0 if memory else 4,
+        connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA wal_autocheckpoint=0")
+
+    return engine
+
+
+async def connect(url: str) -> Database:
+    """Open, and bring the schema up to date.
+
+    Raises:
+        ConfigError: the file cannot be opened, written or understood, or the server does not answer.
+    """
+    from proxy.ledger.migrate import migrate
+
+    found = parse(url)
+    database: Database = Sqlite(found) if found.get_backend_name() == "sqlite" else Postgres(found)
+    try:
+        if database.file:
+            await asyncio.to_thread(database.file.parent.mkdir, parents=True, exist_ok=True)
+        await migrate(database)
+    except ConfigError:
+        await database.aclose()
+        raise
+    except FAILURES as error:
+        await database.aclose()
+        raise ConfigError(
+            f"the database {database.name} cannot be used: {reason(error)}",
+            where="store.url",
+            expected="a database that can be read and written",
+        ) from error
+    return database
+
+
+def reason(error: BaseException) -> str:
+    """One line about a database's failure, without the statement and its values."""
+    origin = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    lines = str(origin).strip().splitlines()
+    return lines[0] if lines else type(origin).__name__

@@ -1,0 +1,131 @@
+"""Prices as integers, and what a usage costs. Pure; it knows the configuration's price rows and no table of the database.
+
+A price is in nano-units per million tokens or characters, or per image; an amount is in micro-units, each line rounded
+half up by itself, so that the lines of a receipt add up to its sum. What has no price has no amount: null, never 0.
+
+The rule for calls that did not finish. A client that left is charged for the prompt and for what was produced until the
+upstream was closed; an upstream that failed on the way is charged alike for what it had produced, and not at all if that
+was nothing. A call whose process died has no amount: what it used is not known (`interrupted`).
+"""
+
+import hashlib
+from collections.abc import Mapping
+from decimal import Decimal
+
+import msgspec
+
+from proxy.call import Usage
+from proxy.config import Pricing
+
+MILLION = 1_000_000
+
+
+class Price(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Of one model. None: not known."""
+
+    input: int | None = None
+    cached: int | None = None
+    output: int | None = None
+    image: int | None = None
+    upscale_2x: int | None = None
+    upscale_4x: int | None = None
+    characters: int | None = None
+
+
+class Charge(msgspec.Struct, frozen=True):
+    """What a usage costs, line by line, with the prices that it was computed with."""
+
+    version: str = ""
+    input_micro: int | None = None
+    cached_micro: int | None = None
+    output_micro: int | None = None
+    unit_micro: int | None = None
+    amount_micro: int | None = None
+    input_price: int | None = None
+    cached_price: int | None = None
+    output_price: int | None = None
+    unit_price: int | None = None
+    unit: str | None = None
+
+
+def _nano(usd: float | None) -> int | None:
+    return None if usd is None else int((Decimal(str(usd)) * 1_000_000_000).to_integral_value())
+
+
+def _price(row: Pricing) -> Price:
+    return Price(
+        input=_nano(row.input_usd),
+        cached=_nano(row.cached_input_usd),
+        output=_nano(row.output_usd),
+        image=_nano(row.generation_usd),
+        upscale_2x=_nano(row.upscale_2x_usd),
+        upscale_4x=_nano(row.upscale_4x_usd),
+        characters=_nano(row.characters_usd),
+    )
+
+
+def _line(quantity: int, price: int | None, per: int) -> int | None:
+    """Micro-units; half a micro-unit is rounded up."""
+    if quantity == 0:
+        return 0
+    if price is None:
+        return None
+    whole = per * 1000
+    return (2 * quantity * price + whole) // (2 * whole)
+
+
+class PriceTable:
+    """All prices of one snapshot. `version` is a hash of them: equal prices, equal version."""
+
+    def __init__(self, pricing: Mapping[str, Pricing | None]) -> None:
+        self._prices = {model: _price(row) for model, row in pricing.items() if row is not None}
+        self.text = msgspec.json.encode(self._prices, order="sorted").decode()
+        self.version = hashlib.sha256(self.text.encode()).hexdigest()[:12]
+
+    def knows(self, model: str) -> bool:
+        return model in self._prices
+
+    def charge(self, model: str, usage: Usage, unit: str = "image-unit") -> Charge:
+        """What `usage` costs. `unit` says what `usage.images` counts: image-unit, upscale-2x-unit or upscale-4x-unit."""
+        price = self._prices.get(model)
+        if price is None:
+            return Charge(version=self.version)
+        fresh = max(0, usage.prompt_tokens - usage.cached_tokens)
+        cached_price = price.input if price.cached is None else price.cached
+        input_micro = _line(fresh, price.input, MILLION)
+        cached_micro = _line(usage.cached_tokens, cached_price, MILLION)
+        output_micro = _line(usage.completion_tokens, price.output, MILLION)
+        if usage.characters:
+            unit, unit_price = "tts-mcharacter", price.characters
+            unit_micro = _line(usage.characters, unit_price, MILLION)
+        else:
+            by_unit = {"upscale-2x-unit": price.upscale_2x, "upscale-4x-unit": price.upscale_4x}
+            unit_price = by_unit.get(unit, price.image)
+            unit_micro = _line(usage.images, unit_price, 1)
+        lines = (input_micro, cached_micro, output_micro, unit_micro)
+        known = [line for line in lines if line is not None]
+        return Charge(
+            version=self.version,
+            input_micro=input_micro,
+            cached_micro=cached_micro,
+            output_micro=output_micro,
+            unit_micro=unit_micro,
+            amount_micro=sum(known) if len(known) == len(lines) else None,
+            input_price=price.input,
+            cached_price=cached_price,
+            output_price=price.output,
+            unit_price=unit_price if usage.characters or usage.images else None,
+            unit=unit if usage.characters or usage.images else None,
+        )
+
+    def worst(self, model: str, usage: Usage, unit: str = "image-unit") -> int | None:
+        """The most that a call can cost whose usage is at most this, in micro-units; None if a price is not known.
+        Cached tokens count as fresh ones where those are dearer."""
+        price = self._prices.get(model)
+        if price is None:
+            return None
+        cached = 0
+        if price.cached is not None and price.input is not None and price.cached > price.input:
+            cached = usage.prompt_tokens
+        most = msgspec.structs.replace(usage, cached_tokens=cached)
+        return self.charge(model, most, unit).amount_micro
