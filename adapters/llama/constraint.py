@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adapters.llama.ffi import Vocab, lib
+from adapters.llama.utf8_gate import Utf8Table, fits, rest
 
 _TOKEN_DATA = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 _LOOK_BACK = 128  # bytes: a trigger is never longer
@@ -22,6 +23,13 @@ class GrammarError(Exception):
     """llama.cpp does not take the grammar."""
 
 
+def _table_of(vocab: Vocab) -> Utf8Table:
+    """Made at the first grammar of a model."""
+    if vocab.utf8 is None:
+        vocab.utf8 = Utf8Table(vocab.pieces)
+    return vocab.utf8
+
+
 class Grammar:
     """A parsed grammar; `begin` gives a fresh constraint for one answer. Thread-safe: parsing and cloning only read."""
 
@@ -29,6 +37,7 @@ class Grammar:
         if not text.strip():
             raise GrammarError("the grammar is empty")  # llama.cpp would take it for no grammar
         self.vocab = vocab
+        self.table = _table_of(vocab)
         self.triggers = tuple(re.compile(pattern.encode()) for pattern in triggers)
         self.pristine = lib.llama_sampler_init_grammar(vocab.ptr, text.encode(), root.encode())
         if not self.pristine:
@@ -46,7 +55,7 @@ class Grammar:
 class Constraint:
     """The state of a grammar within one answer. `active` false: nothing is constrained (yet, or any more)."""
 
-    __slots__ = ("_array", "_buffer", "_data", "_grammar", "_sampler", "active", "missed")
+    __slots__ = ("_array", "_buffer", "_data", "_grammar", "_pending", "_sampler", "active", "missed")
 
     alive = 0  # constraints not yet closed, for the leak tests
 
@@ -56,6 +65,7 @@ class Constraint:
         self._data: npt.NDArray[Any] = np.zeros(1, dtype=_TOKEN_DATA)
         self._array = lib.llama_token_data_array()
         self._buffer: list[tuple[int, bytes]] | None = [] if grammar.triggers else None
+        self._pending = b""  # the beginning of a character
         self.active = False
         self.missed = False  # the text at the trigger did not fit the grammar, which was dropped
         Constraint.alive += 1
@@ -78,6 +88,8 @@ class Constraint:
         """Whether this token may come next; about a microsecond."""
         if not self.active:
             return True
+        if not fits(self._pending, self._grammar.vocab.pieces[token]):
+            return False
         self._data[0] = (token, 0.0, 0.0)
         self._apply(1)
         return bool(self._data[0]["logit"] == 0.0)
@@ -91,15 +103,19 @@ class Constraint:
         view = self._data[: len(ids)]
         view["id"], view["logit"], view["p"] = ids, 0.0, 0.0
         self._apply(len(ids))
-        return np.asarray(view["logit"] == 0.0)
+        return np.asarray(view["logit"] == 0.0) & self._grammar.table.mask(ids, self._pending)
 
     def accept(self, token: int) -> None:
         """The token became part of the answer. It must have been allowed; an end-of-answer token is not accepted."""
         if self.active:
-            if token not in self._grammar.vocab.eog_set:
-                lib.llama_sampler_accept(self._sampler, token)
+            self._accept(token)
         elif self._buffer is not None:
             self._watch(token, self._buffer)
+
+    def _accept(self, token: int) -> None:
+        if token not in self._grammar.vocab.eog_set:
+            lib.llama_sampler_accept(self._sampler, token)
+            self._pending = rest(self._pending, self._grammar.vocab.pieces[token])
 
     def _watch(self, token: int, buffer: list[tuple[int, bytes]]) -> None:
         vocab = self._grammar.vocab
@@ -128,7 +144,7 @@ class Constraint:
             if not self.allows(token):
                 self.missed, self.active = True, False
                 return
-            lib.llama_sampler_accept(self._sampler, token)
+            self._accept(token)
 
     def close(self) -> None:
         if self._sampler:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from adapters.llama.utf8_gate import Utf8Table
+
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
@@ -79,6 +81,7 @@ class Vocab:
         self.eog_set = frozenset(self.eog.tolist())
         self.pieces = self._all_pieces()
         self.special_texts = self._special_texts()
+        self.utf8: Utf8Table | None = None
 
     def _all_pieces(self) -> list[bytes]:
         """Text bytes per id. Control tokens are empty, but user-defined ones are rendered."""
