@@ -19,8 +19,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from proxy.limits.memory import monotonic_us
-from proxy.limits.reference import Bucket, Level, debit, refill, settle, share, wait_us
-from proxy.limits.store import Ask, Grant, Refusal, Shortfall, Used, final
+from proxy.limits.reference import Bucket
+from proxy.limits.share import ShareMark, Shares
+from proxy.limits.store import Ask, Grant, Refusal, Used
 from proxy.limits.wallet import Batch, Wallet, blocked, end, refused, take
 
 GRACE_US = 1_000_000  # silence before a member's share counts as its own; the script is told the same
@@ -37,16 +38,6 @@ _pack = msgspec.msgpack.Encoder().encode
 _Answer = tuple[str, int, str, list[list[int]]]
 _unpack = msgspec.msgpack.Decoder(_Answer).decode
 _FAILURES = (RedisError, OSError, TimeoutError, msgspec.DecodeError)
-
-
-class ShareMark:
-    """Where a Grant came from in a silence: which one, and the debit's number in its share."""
-
-    __slots__ = ("level", "seq")
-
-    def __init__(self, level: Level, seq: int) -> None:
-        self.level = level
-        self.seq = seq
 
 
 class Tuning(NamedTuple):
@@ -91,13 +82,12 @@ class RedisStore:
         self._wallets: dict[str, Wallet] = {}
         self._reporting: dict[str, Wallet] = {}  # those with something to tell at the next visit
         self._waiting: list[tuple[Sequence[Ask], asyncio.Future[Grant | Refusal]]] = []
-        self._shares: dict[str, tuple[Bucket, Level]] = {}
+        self._shares = Shares(self._replicas)
         self._era = ""
         self._rejoin = False
         self._offset: int | None = None  # Redis' clock minus ours, never too large
         self._contact = self._clock()  # until when Redis may count us as heard
         self.silent = False
-        self._accrue_from = 0  # in a silence: since when the share fills
         self._lived_us = 0  # how long we lived on our share before Redis ever heard of us
         self._failures = 0
         self.calls = 0  # script calls, for metrics and the cost test
@@ -113,7 +103,7 @@ class RedisStore:
             self._note(wallets)
             return take(asks, wallets)
         if self.silent:
-            return self._alone(asks, wallets, now)
+            return self._shares.reserve(asks, wallets, now)
         if blocked(asks, wallets, now) or any(amount > bucket.capacity for bucket, amount in asks):
             return refused(asks, wallets, now)
         return None
@@ -144,7 +134,9 @@ class RedisStore:
         grant.open = False
         now = self._clock()
         if grant.marks and any(isinstance(mark, ShareMark) for mark in grant.marks):
-            self._end_share(grant, used, now)
+            wallets = self._of(grant.asks)
+            self._shares.end(grant, wallets, used, now)
+            self._note([wallet for wallet in wallets if wallet.bucket.held])
             return
         wallets = self._of(grant.asks)
         end(grant, wallets, used, now)
@@ -265,7 +257,7 @@ class RedisStore:
                 self._note(wallets)
                 future.set_result(take(asks, wallets))
             elif self.silent:
-                future.set_result(self._alone(asks, wallets, now))
+                future.set_result(self._shares.reserve(asks, wallets, now))
             elif not all(w.known for w in wallets):
                 future.set_result(Refusal((), unreachable=True))
             else:
@@ -376,11 +368,10 @@ class RedisStore:
 
     def _fall_silent(self) -> None:
         self.silent = True
-        self._shares.clear()
-        self._accrue_from = self._contact + self._grace_us
+        self._shares.begin(self._contact + self._grace_us)
         for asks, future in self._waiting:
             if not future.done():
-                future.set_result(self._alone(asks, self._of(asks), self._clock()))
+                future.set_result(self._shares.reserve(asks, self._of(asks), self._clock()))
         self._waiting.clear()
 
     async def _probe(self) -> None:
@@ -395,65 +386,7 @@ class RedisStore:
                 continue
             quick = quick + 1 if time.monotonic() - began < WELL_S else 0
         if not self._era:
-            self._lived_us = max(1, self._clock() - self._accrue_from)
+            self._lived_us = max(1, self._clock() - self._shares.since)
         self.silent = False  # from here on the share is not spent: what Redis hears next ends our silence
-        self._shares.clear()
         self._failures = 1  # one failure, and we are silent again
         await self._serve([])
-
-    def _share_of(self, bucket: Bucket, now: int) -> tuple[Bucket, Level]:
-        found = self._shares.get(bucket.name)
-        if found is None:
-            part = share(bucket, self._replicas)
-            found = self._shares[bucket.name] = (part, Level(0, self._accrue_from, part.q))
-        refill(found[0], found[1], now)
-        return found
-
-    def _alone(self, asks: Sequence[Ask], wallets: Sequence[Wallet], now: int) -> Grant | Refusal:
-        """Decide without Redis. Slots and budgets come from what is in hand, rates from the share."""
-        short: list[Shortfall] = []
-        for (bucket, amount), wallet in zip(asks, wallets, strict=True):
-            if bucket.held:
-                if not wallet.known:
-                    return Refusal((), unreachable=True)
-                if wallet.free < amount:
-                    if bucket.measure.value == "BUDGET":
-                        return Refusal((), unreachable=True)
-                    short.append(Shortfall(bucket, amount, wallet.free, 1_000_000))
-                continue
-            part, level = self._share_of(bucket, now)
-            wait = wait_us(part, level, amount)
-            if wait != 0:
-                short.append(Shortfall(bucket, amount, max(0, level.level // part.q), wait))
-        if short:
-            return Refusal(short)
-        marks: list[ShareMark | None] = []
-        left: list[int] = []
-        for (bucket, amount), wallet in zip(asks, wallets, strict=True):
-            if bucket.held:
-                wallet.free -= amount
-                wallet.held += amount
-                marks.append(None)
-                left.append(wallet.free)
-            else:
-                part, level = self._share_of(bucket, now)
-                marks.append(ShareMark(level, debit(part, level, amount, now)))
-                left.append(level.level // part.q)
-        if all(mark is None for mark in marks):
-            marks = [wallet.batch for wallet in wallets]  # type: ignore[misc]
-        return Grant(asks, marks, left)
-
-    def _end_share(self, grant: Grant, used: Used | None, now: int) -> None:
-        for (bucket, reserved), mark in zip(grant.asks, grant.marks, strict=True):
-            spent = final(bucket, reserved, used)
-            if bucket.held:
-                wallet = self._of([(bucket, 0)])[0]
-                wallet.held -= reserved
-                wallet.spent += spent
-                wallet.free += reserved - spent
-                wallet.active = True
-                self._note([wallet])
-            elif spent != reserved:
-                found = self._shares.get(bucket.name)
-                if found is not None and found[1] is mark.level:
-                    settle(found[0], found[1], mark.seq, reserved, spent, now)
