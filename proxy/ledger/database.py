@@ -8,9 +8,11 @@ cut), one writer at a time, waited for `BUSY_MS`. PostgreSQL by URL, through the
 """
 
 import asyncio
+import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -117,10 +119,13 @@ class Sqlite:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             done = work(connection)
             connection.commit()
-        except BaseException:
-            self._writer = None
+        except FAILURES:
+            self._writer = None  # whatever state it is in, the next write opens another
             connection.invalidate()
             connection.close()
+            raise
+        except BaseException:
+            connection.rollback()
             raise
         return done
 
@@ -172,12 +177,14 @@ class Postgres:
         )
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        async with self._engine.begin() as connection:
-            return await connection.run_sync(work)
+        with _as_ours():
+            async with self._engine.begin() as connection:
+                return await connection.run_sync(work)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        async with self._engine.connect() as connection:
-            return await connection.run_sync(work)
+        with _as_ours():
+            async with self._engine.connect() as connection:
+                return await connection.run_sync(work)
 
     def insert(self, table: Any) -> Any:
         from sqlalchemy.dialects.postgresql import insert
@@ -189,6 +196,19 @@ class Postgres:
 
     async def aclose(self) -> None:
         await self._engine.dispose()
+
+
+@contextmanager
+def _as_ours() -> Iterator[None]:
+    """What asyncpg raises while it connects comes unwrapped."""
+    try:
+        yield
+    except FAILURES:
+        raise
+    except Exception as error:
+        if type(error).__module__.startswith("asyncpg."):
+            raise ConnectionError(str(error)) from error
+        raise
 
 
 def _sqlite_engine(url: URL) -> Engine:
@@ -241,5 +261,6 @@ async def connect(url: str) -> Database:
 def reason(error: BaseException) -> str:
     """One line about a database's failure, without the statement and its values."""
     origin = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    lines = str(origin).strip().splitlines()
+    # asyncpg's own wrapper puts the class in front
+    lines = re.sub(r"^<class '[^']*'>: ", "", str(origin).strip()).splitlines()
     return lines[0] if lines else type(origin).__name__
