@@ -6,9 +6,9 @@ exception; a response is over when `chunk` has given b"", or when it is closed, 
 """
 
 import asyncio
-from collections.abc import AsyncIterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Coroutine, Iterator, Sequence
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import httpx
 
@@ -66,7 +66,7 @@ class Source(Protocol):
     content_encoding: bytes
     complete: bool
 
-    async def chunk(self) -> bytes: ...
+    def chunk(self) -> Coroutine[Any, Any, bytes]: ...
     def close(self) -> None: ...
     def release(self) -> None: ...
 
@@ -90,14 +90,14 @@ class HttpResponse:
                 source.close()
                 raise
 
-    async def chunk(self) -> bytes:
+    def chunk(self) -> Coroutine[Any, Any, bytes]:
         """The next body bytes, decoded, as soon as there are any; b"" at a complete end and ever after.
 
         Cancelling it loses nothing and does not close. Raises TransportError for everything that is not a complete end.
         """
-        if self._decoder is None:
-            return await self._source.chunk()
-        return await self._decoded(self._decoder)
+        if self._decoder is None:  # fast path: no coroutine around the source's own
+            return self._source.chunk()
+        return self._decoded(self._decoder)
 
     async def _decoded(self, decode: Decoder) -> bytes:
         try:

@@ -6,15 +6,21 @@ Owns TLS contexts and the connect clock; refuses to know HTTP and pools. Invaria
 
 import asyncio
 import functools
+import itertools
 import os
+import socket
 import ssl
 from collections.abc import Callable
+from typing import Any
 
 import certifi
 
 from adapters._http.connection import Connection
 from adapters._http.errors import from_dial
 from adapters._http.head import Origin
+
+STAGGER_S = 0.25  # RFC 8305's connection attempt delay
+Address = tuple[int, Any]  # family, and what sock_connect takes
 
 
 @functools.cache
@@ -50,10 +56,72 @@ async def dial(origin: Origin, verify: bool | str, make: Callable[[], Connection
             name = origin.host if context is not None else None
             if origin.uds is not None:
                 _, protocol = await loop.create_unix_connection(make, origin.uds, ssl=context, server_hostname=name)
-            else:
-                _, protocol = await loop.create_connection(
-                    make, origin.host, origin.port, ssl=context, server_hostname=name
-                )
+                return protocol
+            addresses = await _addresses(loop, origin)
+            sock = await (_connect(addresses[0]) if len(addresses) == 1 else _first(addresses))
+            # From here the loop owns the socket: it closes it on every failure, and closing it twice may hit another's.
+            _, protocol = await loop.create_connection(make, sock=sock, ssl=context, server_hostname=name)
+            return protocol
     except Exception as exc:
         raise from_dial(exc) from exc
-    return protocol
+
+
+async def _addresses(loop: asyncio.AbstractEventLoop, origin: Origin) -> list[Address]:
+    """Where the origin is, in the order to try: as the resolver sorts it, but with the families taking turns."""
+    found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+    first = [(family, address) for family, _, _, _, address in found if family == found[0][0]]
+    others = [(family, address) for family, _, _, _, address in found if family != found[0][0]]
+    mixed = [a for pair in itertools.zip_longest(first, others) for a in pair if a is not None]
+    return list(dict.fromkeys(mixed))
+
+
+async def _first(addresses: list[Address]) -> socket.socket:
+    """The first socket that connects. The next address is tried when one fails, or has been silent for `STAGGER_S`:
+    a network that swallows one family must not cost the whole connect clock (uvloop's own dialling waits it out)."""
+    waiting = list(addresses)
+    racing: set[asyncio.Task[socket.socket]] = set()
+    failure: BaseException = OSError("the name has no address")
+    won: socket.socket | None = None
+    try:
+        while won is None:
+            if waiting:
+                racing.add(asyncio.get_running_loop().create_task(_connect(waiting.pop(0))))
+            elif not racing:
+                raise failure
+            done, racing = await asyncio.wait(
+                racing, timeout=STAGGER_S if waiting else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                if (error := task.exception()) is not None:
+                    failure = error
+                elif won is None:
+                    won = task.result()
+                else:
+                    task.result().close()
+        return won
+    except BaseException:
+        if won is not None:
+            won.close()
+        raise
+    finally:
+        for task in racing:
+            task.add_done_callback(_close_late)
+            task.cancel()
+
+
+async def _connect(address: Address) -> socket.socket:
+    family, where = address
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _close_late(task: "asyncio.Task[socket.socket]") -> None:
+    """A socket that connected in the turn in which it had lost."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()

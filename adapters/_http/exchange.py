@@ -294,14 +294,7 @@ class Exchange:
     def _until_close(self) -> bool:
         if self._head_only or self.status in (204, 304):
             return False
-        coding = b""
-        for name, value in self.headers:
-            lower = name.lower()
-            if lower == b"content-length":
-                return False
-            if lower == b"transfer-encoding":
-                coding = value
-        return not coding.lower().rstrip().endswith(b"chunked")
+        return not any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
 
     def _bad(self, what: str) -> TransportError:
         return TransportError("protocol", what, sent=self.sent, response_started=True)
@@ -328,13 +321,15 @@ class Exchange:
         if self._total_head > MAX_HEAD or len(fields) > MAX_HEADERS:
             self.fail(self._too_large())
         size = len(name)
-        if size == 10 or size == 16:
+        if size == 10 or size == 16 or size == 17:
             lower = name.lower()
             if lower == b"content-encoding":
                 value = value.strip().lower()
                 self.content_encoding = b"%b, %b" % (self.content_encoding, value) if self.content_encoding else value
             elif lower == b"keep-alive":
                 self.idle_hint_s = _idle_hint(value)
+            elif lower == b"transfer-encoding" and value.strip().lower() != b"chunked":
+                self.fail(self._bad("a transfer coding that was not asked for"))
 
     def on_headers_complete(self) -> None:
         if self.complete:

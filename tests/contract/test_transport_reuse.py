@@ -62,6 +62,31 @@ async def test_a_stale_connection_is_retried_on_a_fresh_one(line: Line, method: 
         assert len(server.heard) == 4
 
 
+@over(*NATIVE)
+async def test_the_retry_never_meets_a_second_stale_connection(line: Line) -> None:
+    """A restarted server has left several behind: the retry dials instead of trying the next."""
+    both = asyncio.Barrier(2)
+
+    async def script(peer: Peer) -> None:
+        heard = await peer.request()
+        if heard.target == "/together":
+            await both.wait()
+            await peer.send(answer(b"first"))
+            await peer.request()
+        else:
+            await peer.send(answer(b"second"))
+
+    async with talk(line, script) as (server, client):
+
+        async def together() -> None:
+            async with await client.send("POST", "/together") as response:
+                assert await whole(response) == b"first"
+
+        await asyncio.gather(together(), together())
+        assert await post(client) == b"second"
+        assert server.accepted == 3
+
+
 @over(*ALL)
 async def test_it_is_retried_only_once(line: Line) -> None:
     """A fresh connection that closes is the upstream's fault, not a stale one."""

@@ -6,13 +6,15 @@ httpx-aiohttp's and over httpx's own. This part: TLS and unix sockets.
 
 import asyncio
 import datetime
+import socket
 import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trustme
 
-from adapters._http import HttpClient, TransportError
+from adapters._http import HttpClient, Timeouts, TransportError
 from fakes.rawserver import CHUNKED, Peer, RawServer, answer, chunk
 from fakes.transport_lines import ALL, AT_ONCE_S, FAST, NATIVE, Line, over, post, replies, talk
 from fakes.wires import ALL_CHUNKED, BODY
@@ -77,6 +79,60 @@ async def test_an_end_over_tls_counts_only_with_a_goodbye(
         else:
             with pytest.raises(TransportError, match="premature_eof"):
                 await response.chunk()
+
+
+@over(*NATIVE)
+async def test_an_unread_body_over_tls_stops_the_server(line: Line, authority: trustme.CA, tmp_path: Path) -> None:
+    """The TLS layer between us and the socket keeps no more than its own small buffer; then all of it arrives."""
+    ca = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(ca)
+    piece, count = b"x" * 65536, 512
+    stuck = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        peer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (len(piece) * count))
+        for _ in range(count):
+            writing = asyncio.create_task(peer.send(piece))
+            if not (await asyncio.wait({writing}, timeout=0.3))[0]:
+                stuck.set()
+            await writing
+        await peer.gone.wait()
+
+    context = server_tls(authority.issue_cert("localhost"))
+    async with talk(line, script, tls=context, verify=str(ca), timeouts=Timeouts()) as (server, client):
+        response = await client.send("POST", "/x")
+        await asyncio.wait_for(stuck.wait(), 5)
+        assert server.peers[0].taken < 16 * 1024 * 1024
+        size = 0
+        while data := await response.chunk():
+            size += len(data)
+            assert len(data) <= 1024 * 1024
+        assert size == len(piece) * count
+
+
+@over(*NATIVE)
+async def test_a_large_request_over_tls(line: Line, authority: trustme.CA, tmp_path: Path) -> None:
+    """Bytes beyond every buffer, and an iterated body, arrive whole; the connection is used again."""
+    ca = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(ca)
+
+    async def script(peer: Peer) -> None:
+        while True:
+            heard = await peer.request()
+            await peer.send(answer(b"%d" % len(heard.body)))
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(40):
+            yield b"x" * 100_000
+
+    context = server_tls(authority.issue_cert("localhost"))
+    async with talk(line, script, tls=context, verify=str(ca)) as (server, client):
+        assert await post(client, b"x" * 4_000_000) == b"4000000"
+        assert await post(client) == b"2"
+        assert server.accepted == 1
+        assert await post(client, pieces()) == b"4000000"
 
 
 @over(*ALL)

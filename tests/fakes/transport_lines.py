@@ -96,7 +96,7 @@ async def whole(response: HttpResponse) -> bytes:
     return out
 
 
-async def post(client: HttpClient, content: bytes = b"{}", **more: Any) -> bytes:
+async def post(client: HttpClient, content: bytes | AsyncIterator[bytes] = b"{}", **more: Any) -> bytes:
     """One complete exchange."""
     async with await client.send("POST", "/x", content=content, **more) as response:
         return await whole(response)

@@ -47,9 +47,7 @@ class Rig(NamedTuple):
     keeper: Keeper
     far: socket.socket
 
-    def begin(
-        self, body: Any = b"", timeouts: Timeouts | None = None, deadline: float = math.inf, length: Any = None
-    ) -> Exchange:
+    def begin(self, body: Any = b"", timeouts: Timeouts | None = None, length: int | None = None) -> Exchange:
         exchange = Exchange(asyncio.get_running_loop(), self.connection, timeouts or Timeouts(), math.inf)
         self.connection.begin(exchange, HEAD, body, length)
         return exchange

@@ -1,7 +1,9 @@
 """TLS contexts, and dialling that leaves nothing behind."""
 
 import asyncio
+import contextlib
 import os
+import socket
 import ssl
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 import trustme
 
 from adapters._http.connection import Connection
-from adapters._http.dial import dial, tls_context
+from adapters._http.dial import _addresses, dial, tls_context
 from adapters._http.errors import TransportError
 from adapters._http.head import Origin
 from fakes.rawserver import Peer, RawServer
@@ -99,6 +101,73 @@ async def test_a_dial_that_is_given_up_leaves_no_socket(cancelled: bool) -> None
                 await task
         async with asyncio.timeout(1):
             await server.until(lambda: not server.open)
+
+
+def names(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[int, str, int]) -> None:
+    """Make every name resolve to these."""
+
+    async def resolve(host: str, port: int, **_: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        return [(family, socket.SOCK_STREAM, 6, "", (ip, its_port or port)) for family, ip, its_port in addresses]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+
+
+async def hold(peer: Peer) -> None:
+    await peer.gone.wait()
+
+
+@pytest.mark.asyncio
+async def test_a_refused_address_is_followed_by_the_next_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And all of them refused is a refusal."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.2", 0))
+        dead = (socket.AF_INET, "127.0.0.2", closed.getsockname()[1])
+        async with RawServer(hold) as server:
+            names(monkeypatch, dead, dead, (socket.AF_INET, "127.0.0.1", 0))
+            connection = await asyncio.wait_for(dial(Origin("http", "h", server.port), True, make, 5.0), 0.2)
+            connection.abort()
+        names(monkeypatch, dead, (socket.AF_INET, "127.0.0.3", dead[2]))
+        with pytest.raises(TransportError) as caught:
+            await dial(Origin("http", "h", 1), True, make, 5.0)
+        assert caught.value.kind == "connect"
+        names(monkeypatch)
+        with pytest.raises(TransportError, match="connect"):
+            await dial(Origin("http", "h", 1), True, make, 5.0)
+
+
+@pytest.mark.asyncio
+async def test_a_silent_address_does_not_cost_the_whole_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next is tried beside it; the loser's socket is closed."""
+    with socket.socket() as full, contextlib.ExitStack() as stack:
+        full.bind(("127.0.0.2", 0))
+        full.listen(0)
+        for _ in range(8):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        before = len(os.listdir("/proc/self/fd"))
+        async with RawServer(hold) as server:
+            names(monkeypatch, (socket.AF_INET, "127.0.0.2", full.getsockname()[1]), (socket.AF_INET, "127.0.0.1", 0))
+            connection = await asyncio.wait_for(dial(Origin("http", "h", server.port), True, make, 5.0), 2)
+            assert connection.usable
+            connection.abort()
+            async with asyncio.timeout(1):
+                await server.until(lambda: not server.open)
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.asyncio
+async def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resolver that lists one family first does not make us try all of it before the other; no address comes twice."""
+    four, six = socket.AF_INET, socket.AF_INET6
+    names(monkeypatch, (six, "::1", 0), (six, "::2", 0), (six, "::1", 0), (four, "1.1.1.1", 0), (four, "2.2.2.2", 0))
+    order = await _addresses(asyncio.get_running_loop(), Origin("http", "h", 5))
+    assert order == [
+        (six, ("::1", 5)),
+        (four, ("1.1.1.1", 5)),
+        (six, ("::2", 5)),
+        (four, ("2.2.2.2", 5)),
+    ]
 
 
 @pytest.mark.asyncio

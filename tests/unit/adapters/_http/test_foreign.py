@@ -18,7 +18,8 @@ BOTH = pytest.mark.parametrize("name", ["aiohttp", "httpx"])
 
 
 def over(name: str, server: RawServer, uds: str | None = None) -> ForeignTransport:
-    origin = Origin("http", "127.0.0.1", server.port, uds)
+    # A name, not an address: aiohttp takes no cookies from addresses, and we want to see that it takes none at all.
+    origin = Origin("http", "localhost", server.port, uds)
     return ForeignTransport(name, origin, verify=True, max_connections=4, keepalive_expiry_s=30)
 
 
