@@ -20,6 +20,7 @@ from proxy.config import (
     ModelRow,
     ModelType,
     Pricing,
+    dotted,
 )
 from proxy.errors import ConfigError
 
@@ -100,7 +101,7 @@ def build(config: Config, *, file: str = "") -> Catalogue:
                 raise ConfigError(
                     f"the trait {trait!r} of type {model.type} is given twice, also to {_named(other)}",
                     file=file,
-                    where=f"models.{model.id}.traits",
+                    where=dotted(("models", model.id, "traits")),
                     expected="each trait once per type",
                 )
     mappings = {t: dict(config.compatibility.get(t, {})) for t in MODEL_TYPES}
@@ -115,7 +116,7 @@ def _named(trait: str | Measure) -> str:
 
 
 def _model(id_: str, row: ModelRow, upstreams: frozenset[str], file: str) -> Model:
-    where = f"models.{id_}.targets"
+    where = dotted(("models", id_, "targets"))
     if not row.targets:
         raise ConfigError("no target", file=file, where=where, expected="at least one {upstream, model}")
     for index, target in enumerate(row.targets):
@@ -147,7 +148,7 @@ def _check_traits(catalogue: Catalogue, file: str) -> None:
                     raise ConfigError(
                         f"the model {id_!r} {said}",
                         file=file,
-                        where=f"traits.{type_}.{trait}",
+                        where=dotted(("traits", type_, trait)),
                         expected=_near(id_, of_type, f"a model of type {type_}"),
                     )
 
@@ -156,7 +157,7 @@ def _check_mappings(catalogue: Catalogue, file: str) -> None:
     for type_, mapping in catalogue.mappings.items():
         known = {model.id for model in catalogue.of_type(type_)} | set(catalogue.traits[type_])
         for name in mapping:
-            where, seen, at = f'compatibility.{type_}."{name}"', [name], name
+            where, seen, at = dotted(("compatibility", type_, name)), [name], name
             while at in mapping:
                 at = mapping[at]
                 if at in seen:

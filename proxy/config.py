@@ -219,11 +219,11 @@ def decode(tree: dict[str, Any], kinds: Mapping[str, type[Any]], env: Mapping[st
 def _upstream(name: str, row: Any, kinds: Mapping[str, type[Any]], file: str) -> Any:
     where = ("upstreams", name)
     if not isinstance(row, dict):
-        raise ConfigError("not a table", file=file, where=_dotted(where), expected="a table with a kind")
+        raise ConfigError("not a table", file=file, where=dotted(where), expected="a table with a kind")
     kind = row.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
         said = "no kind" if kind is None else f"unknown kind {kind!r}"
-        raise ConfigError(said, file=file, where=_dotted((*where, "kind")), expected="one of " + ", ".join(kinds))
+        raise ConfigError(said, file=file, where=dotted((*where, "kind")), expected="one of " + ", ".join(kinds))
     return _converted(row, kinds[kind], file, where)
 
 
@@ -233,7 +233,7 @@ def _substituted(value: Any, env: Mapping[str, str], file: str, where: tuple[str
     if isinstance(value, list):
         return [_substituted(item, env, file, (*where, str(i))) for i, item in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"got {value}", file=file, where=_dotted(where), expected="a finite number")
+        raise ConfigError(f"got {value}", file=file, where=dotted(where), expected="a finite number")
     if not isinstance(value, str) or "${" not in value:
         return value
 
@@ -245,7 +245,7 @@ def _substituted(value: Any, env: Mapping[str, str], file: str, where: tuple[str
             raise ConfigError(
                 f"the environment variable {name} is not set",
                 file=file,
-                where=_dotted(where),
+                where=dotted(where),
                 expected=f"{name} in the environment, or a default: ${{{name}:-…}}",
             )
         return default
@@ -253,7 +253,7 @@ def _substituted(value: Any, env: Mapping[str, str], file: str, where: tuple[str
     done = _VARIABLE.sub(one, value)
     if "${" in _VARIABLE.sub("", value):
         raise ConfigError(
-            "a malformed variable", file=file, where=_dotted(where), expected="${NAME} or ${NAME:-default}"
+            "a malformed variable", file=file, where=dotted(where), expected="${NAME} or ${NAME:-default}"
         )
     return done
 
@@ -292,7 +292,7 @@ def _entries(value: Any, hint: Any, file: str, where: tuple[str, ...]) -> None:
                 raise _explained(str(error), struct, file, (*where, key)) from None
 
 
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_AT = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`")
 
 
@@ -300,7 +300,7 @@ def _explained(text: str, type_: type[Any], file: str, where: tuple[str, ...]) -
     found = _AT.match(text)
     what, path = (found["what"], found["path"] or "") if found else (text, "")
     steps = tuple(re.findall(r"[^.\[\]]+", path))
-    dotted = _dotted((*where, *steps))
+    path = dotted((*where, *steps))
     unknown = _UNKNOWN.match(what)
     if not unknown:
         expected = ""
@@ -312,12 +312,12 @@ def _explained(text: str, type_: type[Any], file: str, where: tuple[str, ...]) -
             what, expected = f"the key {key!r} is missing", f"a value for {key!r}"
         elif what.startswith("Invalid enum value"):
             expected = _choices(type_, steps)
-        return ConfigError(what.replace("`", "'"), file=file, where=dotted, expected=expected.replace("`", ""))
+        return ConfigError(what.replace("`", "'"), file=file, where=path, expected=expected.replace("`", ""))
     key = unknown["key"]
     known = _keys_at(type_, steps)
     near = difflib.get_close_matches(key, known, n=1)
     hint = f"{near[0]!r}" if near else "one of " + ", ".join(sorted(known))
-    return ConfigError("unknown key", file=file, where=f"{dotted}.{key}".lstrip("."), expected=hint)
+    return ConfigError("unknown key", file=file, where=dotted((*where, *steps, key)), expected=hint)
 
 
 def _keys_at(type_: Any, steps: tuple[str, ...]) -> list[str]:
@@ -337,6 +337,8 @@ def _choices(type_: Any, steps: tuple[str, ...]) -> str:
     info = msgspec.inspect.type_info(type_)
     for step in steps:
         info = _stepped(info, step)
+    if isinstance(info, msgspec.inspect.DictType):
+        info = info.key_type  # the error is about a key
     options = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
     values = [str(v) for t in options if isinstance(t, msgspec.inspect.LiteralType) for v in t.values]
     return "one of " + ", ".join(values) if values else "one of the documented values"
@@ -354,7 +356,8 @@ def _stepped(info: Any, step: str) -> Any:
     return info
 
 
-def _dotted(where: tuple[str, ...]) -> str:
+def dotted(where: tuple[str, ...]) -> str:
+    """A key path as the file would write it, on one line."""
     return ".".join(
         step if re.fullmatch(r"[A-Za-z0-9_-]+", step) else msgspec.json.encode(step).decode() for step in where
     )

@@ -65,7 +65,7 @@ def converted(value: Any, type_: type[T], at: str = "") -> T:
         raise explained(str(error), at) from None
 
 
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_AT = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
 
 
 def explained(text: str, at: str = "") -> BadRequest:

@@ -62,11 +62,11 @@ def test_nearest_are_three_of_the_type_best_first() -> None:
         ('[traits.text]\ncode = "bb"', "traits.text.code", "does not exist"),
         ('[traits.text]\ncode = "picture"', "traits.text.code", "another type"),
         ('[traits.text]\nfast = {by = "ttft", among = ["a", "zz"]}', "traits.text.fast", "'zz'"),
-        ('[compatibility.text]\nx = "nowhere"', 'compatibility.text."x"', "leads to 'nowhere'"),
-        ('[compatibility.text]\nx = "picture"', 'compatibility.text."x"', "does not exist"),
-        ('[compatibility.text]\nx = "other/m"', 'compatibility.text."x"', "does not exist"),
-        ('[compatibility.text]\nx = "x"', 'compatibility.text."x"', "a cycle: x → x"),
-        ('[compatibility.text]\nx = "y"\ny = "z"\nz = "x"', 'compatibility.text."x"', "x → y → z → x"),
+        ('[compatibility.text]\nx = "nowhere"', "compatibility.text.x", "leads to 'nowhere'"),
+        ('[compatibility.text]\nx = "picture"', "compatibility.text.x", "does not exist"),
+        ('[compatibility.text]\nx = "other/m"', "compatibility.text.x", "does not exist"),
+        ('[compatibility.text]\nx = "x"', "compatibility.text.x", "a cycle: x → x"),
+        ('[compatibility.text]\nx = "y"\ny = "z"\nz = "x"', "compatibility.text.x", "x → y → z → x"),
     ],
 )
 def test_names_that_lead_nowhere(more: str, where: str, said: str) -> None:
