@@ -31,6 +31,7 @@ PATIENCE_S = 1.0  # a commit that takes longer counts as failed
 BATCH = 500
 RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 
+_Waiting = tuple[Row, asyncio.Future[None] | None]
 _encode = msgspec.msgpack.Encoder().encode
 _mark = msgspec.msgpack.Decoder(Mark).decode
 _row = msgspec.msgpack.Decoder(Row).decode
@@ -52,7 +53,7 @@ class Ledger:
         self._journal: Journal | None = None
         self._insert = database.insert(calls)
         self._insert_text = database.compiled(self._insert)
-        self._queue: list[tuple[Row, asyncio.Future[None] | None]] = []
+        self._queue: list[_Waiting] = []
         self._spilled: dict[str, Row] = {}
         self._wake = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -113,31 +114,31 @@ class Ledger:
     # -- the writer
 
     async def _write(self) -> None:
-        failures = 0
+        failures, again_at = 0, 0.0
         while not (self._closing and not self._queue):
-            wait = RETRY_S[min(failures, len(RETRY_S)) - 1] if failures and self._spilled else None
             try:
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(max(0.0, again_at - time.monotonic()) if self._spilled else None):
                     await self._wake.wait()
             except TimeoutError:
                 pass
             self._wake.clear()
-            taken, self._queue = self._queue, []
-            for start in range(0, max(len(taken), 1), BATCH):
-                batch = taken[start : start + BATCH]
-                late = list(self._spilled.values())[:BATCH]
-                if not batch and not late:
-                    continue
-                if await self._commit([row for row, _ in batch] + late):
-                    failures = 0
-                    self._took(batch, late)
-                else:
-                    failures += 1
-                    self._spill(batch)
-            if failures == 0 and self._spilled:
+            batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
+            if failures and time.monotonic() < again_at:
+                self._spill(batch)  # it failed just now: nobody waits for it to fail again
+            elif await self._commit(late := list(self._spilled.values())[:BATCH], batch):
+                failures = 0
+                self._took(batch, late)
+            else:
+                again_at = time.monotonic() + RETRY_S[min(failures, len(RETRY_S) - 1)]
+                failures += 1
+                self._spill(batch)
+            if self._queue or (self._spilled and not failures):
                 self._wake.set()
 
-    async def _commit(self, rows: Sequence[Row]) -> bool:
+    async def _commit(self, late: Sequence[Row], batch: Sequence[_Waiting]) -> bool:
+        rows = [*late, *(row for row, _ in batch)]
+        if not rows:
+            return True
         values = [_values(row) for row in rows]
         statement = self._insert_text
 
@@ -159,7 +160,7 @@ class Ledger:
         self.commits += 1
         return True
 
-    def _took(self, batch: Sequence[tuple[Row, asyncio.Future[None] | None]], late: Sequence[Row]) -> None:
+    def _took(self, batch: Sequence[_Waiting], late: Sequence[Row]) -> None:
         assert self._journal
         self.written += len(batch) + len(late)
         for row in late:
@@ -171,7 +172,7 @@ class Ledger:
             if future and not future.done():
                 future.set_result(None)
 
-    def _spill(self, batch: Sequence[tuple[Row, asyncio.Future[None] | None]]) -> None:
+    def _spill(self, batch: Sequence[_Waiting]) -> None:
         assert self._journal
         for row, future in batch:
             self._spilled[row.call_id] = row

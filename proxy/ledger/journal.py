@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 
 MARK, ROW, NEVER = 1, 2, 3
-SEGMENT = 4 << 20
+SEGMENT = 8 << 20
 _HEAD = struct.Struct("<IIIB")  # checksum of all that follows, length of the text, generation, kind
 SUFFIX = ".journal"
 

@@ -114,3 +114,18 @@ replays = Table(
     Column("body", LargeBinary, nullable=False),
     Index("replays_by_time", "created_us"),
 )
+
+rate_hits = Table(  # the last limits that were exceeded, of all workers
+    "rate_hits",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("key_id", String(80), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("tier", Text, nullable=False),
+    Column("measure", String(16), nullable=False),
+    Column("need", BigInteger, nullable=False),
+    Column("have", BigInteger, nullable=False),
+    Column("passes_us", BigInteger),
+    Index("rate_hits_by_time", "at_us"),
+)

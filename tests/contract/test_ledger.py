@@ -444,14 +444,14 @@ def test_a_full_disk_delays_rows_and_loses_none(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=14m", "tmpfs", str(disk)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)], capture_output=True, check=False
     )
     if mounted.returncode:
         pytest.skip("cannot mount a small file system here")
     filler = disk / "filler"
 
     async def work() -> None:
-        desk = await opened(f"sqlite:///{disk}/books.db", disk / "journal")
+        desk = await opened(f"sqlite:///{disk}/books.db", disk / "journal", segment=1 << 20)
         for number in range(20):
             await desk.ledger.settle(row(f"a{number:02}"))
         with filler.open("wb", buffering=0) as out:
@@ -490,6 +490,7 @@ def test_a_server_that_restarts_under_load_loses_no_row(postgres: Postgres, tmp_
                 call = f"c{count}"
                 desk.ledger.open(mark(call))
                 await desk.ledger.settle(row(call))
+                await asyncio.sleep(0.005)
 
         callers = [asyncio.create_task(caller()) for _ in range(8)]
         await until(lambda: count > 200)

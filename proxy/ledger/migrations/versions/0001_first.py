@@ -1,4 +1,4 @@
-"""The first schema: calls, prices, keys, counters, single-use tokens, replays."""
+"""The first schema: calls, prices, keys, counters, single-use tokens, replays, rate hits."""
 
 from collections.abc import Sequence
 
@@ -95,9 +95,23 @@ def upgrade() -> None:
         sa.Column("nonce", sa.String(64), primary_key=True),
         sa.Column("expires_us", sa.BigInteger(), nullable=False),
     )
+    op.create_table(
+        "rate_hits",
+        sa.Column("id", sa.String(32), primary_key=True),
+        sa.Column("at_us", sa.BigInteger(), nullable=False),
+        sa.Column("key_id", sa.String(80), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("tier", sa.Text(), nullable=False),
+        sa.Column("measure", sa.String(16), nullable=False),
+        sa.Column("need", sa.BigInteger(), nullable=False),
+        sa.Column("have", sa.BigInteger(), nullable=False),
+        sa.Column("passes_us", sa.BigInteger()),
+    )
+    op.create_index("rate_hits_by_time", "rate_hits", ["at_us"])
 
 
 def downgrade() -> None:
+    op.drop_table("rate_hits")
     op.drop_table("spent_tokens")
     op.drop_table("replays")
     op.drop_table("prices")

@@ -1,0 +1,146 @@
+"""Who a key belongs to, from memory: some microseconds a check. It owns the copy and how it is kept fresh, no SQL.
+
+Four times a second it asks the database whether any key has changed, so that a key revoked anywhere ends here within a
+second. While the database does not answer, the copy stands as it is, and keys end when they were to end.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from proxy import log
+from proxy.call import Principal
+from proxy.errors import KeyInvalid
+from proxy.keys.format import id_of, mac, same
+from proxy.ledger.database import FAILURES, reason
+from proxy.ledger.keyrows import KeyRow, KeyRows
+
+POLL_S = 0.25
+TOUCH_S = 5.0
+RELOADS_PER_S = 10  # for ids that we do not know: a key may be a moment old
+_NOBODY = bytes(32)
+_log = log.get("keys")
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+class Entry(msgspec.Struct, frozen=True):
+    row: KeyRow
+    principal: Principal
+
+
+class Directory:
+    """A copy of all keys that were not revoked. `principal` is the hot path; `find` also looks for brand-new keys."""
+
+    def __init__(self, rows: KeyRows, pepper: bytes, clock: Callable[[], int] = now_us) -> None:
+        self._rows = rows
+        self._pepper = pepper
+        self._clock = clock
+        self._entries: dict[str, Entry] = {}
+        self._generation = -1
+        self._used: dict[str, int] = {}
+        self._reloads: list[float] = []
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether some key can be used now."""
+        now = self._clock()
+        return any(entry.row.active(now) for entry in self._entries.values())
+
+    def row(self, key_id: str) -> KeyRow | None:
+        entry = self._entries.get(key_id)
+        return entry.row if entry else None
+
+    def principal(self, text: str) -> Principal:
+        """Who this key belongs to.
+
+        Raises:
+            KeyInvalid: it is not ours, unknown, revoked or expired.
+        """
+        key_id = id_of(text)
+        entry = self._entries.get(key_id) if key_id else None
+        proven = same(mac(self._pepper, text), entry.row.mac if entry else _NOBODY)
+        if entry is None or not proven:
+            raise KeyInvalid("This API key is not valid.")
+        now = self._clock()
+        if not entry.row.active(now):
+            raise KeyInvalid("This API key has expired.", code="expired_api_key")
+        self._used[entry.row.id] = now
+        return entry.principal
+
+    async def find(self, text: str) -> Principal:
+        """As `principal`; a key of ours that is not in the copy yet is looked for, a few times a second at most."""
+        try:
+            return self.principal(text)
+        except KeyInvalid:
+            key_id = id_of(text)
+            if key_id is None or key_id in self._entries or not self._may_reload():
+                raise
+        with contextlib.suppress(*FAILURES):
+            await self.refresh()
+        return self.principal(text)
+
+    def _may_reload(self) -> bool:
+        now = time.monotonic()
+        self._reloads = [at for at in self._reloads if now - at < 1.0]
+        if len(self._reloads) >= RELOADS_PER_S:
+            return False
+        self._reloads.append(now)
+        return True
+
+    async def start(self) -> None:
+        """Load, and keep looking. Raises database errors: a server without its keys must not begin."""
+        await self.load()
+        self._task = asyncio.get_running_loop().create_task(self._watch(), name="keys-watch")
+
+    async def load(self) -> None:
+        generation, rows = await self._rows.load()
+        self._entries = {row.id: Entry(row, _principal(row)) for row in rows}
+        self._generation = generation
+
+    async def refresh(self) -> None:
+        """Load again if anything has changed."""
+        if await self._rows.generation() != self._generation:
+            await self.load()
+
+    async def _watch(self) -> None:
+        trouble, touched = "", time.monotonic()
+        while True:
+            await asyncio.sleep(POLL_S)
+            try:
+                await self.refresh()
+                if time.monotonic() - touched > TOUCH_S:
+                    touched = time.monotonic()
+                    await self.touch()
+                trouble = ""
+            except FAILURES as error:
+                if reason(error) != trouble:
+                    trouble = reason(error)
+                    _log.error("keys_cannot_be_read", why=trouble)
+
+    async def touch(self) -> None:
+        """Write down when keys were used last."""
+        used, self._used = self._used, {}
+        try:
+            await self._rows.touch(used)
+        except FAILURES:
+            self._used = {**used, **self._used}
+            raise
+
+    async def aclose(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        with contextlib.suppress(*FAILURES):
+            await self.touch()
+
+
+def _principal(row: KeyRow) -> Principal:
+    models = frozenset(msgspec.json.decode(row.models, type=list[str])) if row.models is not None else None
+    return Principal(id=row.id, admin=row.admin, tier=row.tier, models=models)
