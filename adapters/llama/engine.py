@@ -28,6 +28,8 @@ from adapters.llama.tier import HostTier
 
 __all__ = ["LoadFailed", "Loaded"]
 
+_ATTENTION_MOST = 256 << 20  # bytes of attention weights at once, without flash attention
+
 
 class Loaded:
     """What the worker serves. All but `prepare` belongs to the engine thread."""
@@ -39,6 +41,7 @@ class Loaded:
         self._path = path
         layers = gpu.layers_for(path, setup)
         self.model = ffi.Model(path, layers, setup.use_mmap, _coarse(on_progress))
+        setup = _suited(setup, self.model, layers)
         try:
             self.context = ffi.Context(self.model, setup) if setup.generates else None
         except LoadFailed:
@@ -187,6 +190,20 @@ def rss() -> int:
             return int(file.read().split()[1]) * resource.getpagesize()
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _suited(setup: Setup, model: ffi.Model, layers: int) -> Setup:
+    """Without a GPU, plain attention: for few rows it is up to three times as fast as flash attention there.
+
+    (Measured: 8 streams at 1,100 tokens each 57 instead of 133 ms a step; beside a prompt 243 instead of 862.) It needs a
+    matrix of ubatch x context x heads, which is kept small by a smaller ubatch.
+    """
+    if setup.flash_attention is not None or layers > 0 or setup.kv_type != "f16":
+        return setup
+    context = setup.n_ctx if setup.unified else setup.n_ctx // setup.n_seq
+    rows = _ATTENTION_MOST // (4 * max(context, 1) * max(model.n_head, 1))
+    ubatch = max(32, min(setup.n_ubatch, rows // 32 * 32))
+    return msgspec.structs.replace(setup, flash_attention=False, n_ubatch=ubatch)
 
 
 def _special(vocab: ffi.Vocab, token: int) -> str:

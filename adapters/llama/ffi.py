@@ -165,6 +165,7 @@ class Model:
         self.hybrid = bool(lib.llama_model_is_hybrid(self.ptr))
         self.n_swa = int(lib.llama_model_n_swa(self.ptr))
         self.n_embd_out = int(lib.llama_model_n_embd_out(self.ptr))
+        self.n_head = int(lib.llama_model_n_head(self.ptr))
         self.context_train = int(lib.llama_model_n_ctx_train(self.ptr))
 
     def meta(self, key: str) -> str | None:

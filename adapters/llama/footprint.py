@@ -100,8 +100,9 @@ def is_encoder(meta: GgufMeta) -> bool:
 def estimate(meta: GgufMeta, setup: Setup) -> Footprint:
     width, vocab = meta.number("embedding_length"), meta.vocab
     compute = 4 * (setup.n_seq * vocab + setup.n_ubatch * (6 * width + 2 * meta.number("feed_forward_length")))
+    scores = 4 * setup.n_ubatch * (setup.n_ctx // setup.n_seq) * meta.number("attention.head_count", 1)
     kv = int(kv_bytes_per_token(meta, setup.kv_type) * setup.n_ctx) if setup.generates else 0
-    return Footprint(weights=meta.weight_bytes, kv=kv, compute=compute + 32 * MIB)
+    return Footprint(weights=meta.weight_bytes, kv=kv, compute=compute + min(scores, 256 * MIB) + 32 * MIB)
 
 
 def plan(meta: GgufMeta, wishes: Wishes, machine: Machine) -> Setup:

@@ -42,7 +42,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     flash_attention: bool | None = None  # None: llama.cpp decides
     swa_full: bool = False
     chunk: int = 256
-    gap_factor: float = 2.0
+    gap_factor: float = 2.5
     reserve: int = 512  # tokens set aside for a call that names no max_tokens
     isolate_cache: bool = False  # prefixes are shared within one tenant key only
     context_most: int = 0  # tokens of one call, where the pool would allow more than the model was trained for
