@@ -230,7 +230,11 @@ class Ledger:
         """Keep what a price version meant."""
         row: dict[str, Any] = {"version": table.version, "since_us": now_us(), "text": table.text}
         statement = self._database.insert(prices).values(row)
-        await self._database.write(lambda connection: connection.execute(statement) and None)
+
+        def work(connection: Connection) -> None:
+            connection.execute(statement)
+
+        await self._database.write(work)
 
     async def aclose(self) -> None:
         """Write what waits; what the database still will not take stays in the journal for the next start."""

@@ -106,7 +106,11 @@ class KeyRows:
         times = case(used, value=keys.c.id)
         newer = keys.c.last_used_us.is_(None) | (keys.c.last_used_us < times)
         change = update(keys).where(keys.c.id.in_(list(used)), newer).values(last_used_us=times)
-        await self._database.write(lambda connection: connection.execute(change) and None)
+
+        def work(connection: Connection) -> None:
+            connection.execute(change)
+
+        await self._database.write(work)
 
     async def any_active(self, now_us: int) -> bool:
         living = (keys.c.revoked_us.is_(None)) & ((keys.c.expires_us.is_(None)) | (keys.c.expires_us > now_us))

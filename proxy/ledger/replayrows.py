@@ -1,7 +1,7 @@
 """The rows of answers kept for `Idempotency-Key`: SQL for `proxy.idempotency`. What is too old is swept out by the way."""
 
 import msgspec
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, select
 
 from proxy.idempotency import Kept
 from proxy.ledger.database import Database
@@ -22,4 +22,9 @@ class SqlReplays:
         values = {**msgspec.structs.asdict(kept), "headers": msgspec.json.encode(kept.headers).decode()}
         sweep = delete(replays).where(replays.c.created_us < since_us)
         put = self._database.insert(replays).values(values)
-        await self._database.write(lambda connection: (connection.execute(sweep), connection.execute(put)) and None)
+
+        def work(connection: Connection) -> None:
+            connection.execute(sweep)
+            connection.execute(put)
+
+        await self._database.write(work)

@@ -6,7 +6,7 @@ A restart forgets it: a limit then starts full again (`docs` say so); several wo
 import time
 from collections.abc import Callable, Sequence
 
-from proxy.limits.reference import DAY_US, Bucket, Level, debit, fresh, refill, settle, wait_us
+from proxy.limits.reference import DAY_US, Bucket, Level, Measure, debit, fresh, refill, settle, wait_us
 from proxy.limits.store import CONCURRENT_WAIT_US, Ask, Grant, Refusal, Shortfall, Used, final
 
 SWEEP_AT = 20_000  # buckets, before those that are full again are dropped
@@ -44,6 +44,8 @@ class MemoryStore:
             if bucket.held:
                 held = self._held.get(bucket.name)
                 if held is None:
+                    if bucket.measure is Measure.BUDGET:  # nobody has said what was spent before
+                        return Refusal((), unreachable=True)
                     held = self._held[bucket.name] = Held(now)
                 if held.used + held.held + amount > bucket.capacity:
                     return self._refused(asks, now)
@@ -128,9 +130,11 @@ class MemoryStore:
 
     def _sweep(self, now: int) -> None:
         """Drop what nobody asked for in two days: a rate is full again, a slot is free, a budget's epoch is over."""
-        old = now - 2 * DAY_US
-        self._levels = {name: level for name, level in self._levels.items() if level.at >= old}
-        self._held = {name: held for name, held in self._held.items() if held.held or held.at >= old}
+        old = now - 2 * DAY_US  # in place: whoever sweeps is in the middle of a call's buckets
+        for name in [name for name, level in self._levels.items() if level.at < old]:
+            del self._levels[name]
+        for name in [name for name, held in self._held.items() if not held.held and held.at < old]:
+            del self._held[name]
         self._sweep_at = max(SWEEP_AT, 2 * len(self._levels))
 
     def _refused(self, asks: Sequence[Ask], now: int) -> Refusal:

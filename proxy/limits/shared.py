@@ -7,10 +7,11 @@ and budgets back at once, because the kernel drops its lock; what it took from r
 import hashlib
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from proxy.limits.memory import held_wait_us, monotonic_us
-from proxy.limits.reference import DAY_US, Bucket, Level, debit, fresh, refill, settle, wait_us
+from proxy.limits.reference import DAY_US, Bucket, Level, Measure, debit, fresh, refill, settle, wait_us
 from proxy.limits.shared_file import BODY_AT, HEAD, WORKERS, SharedBusy, SharedFile, SharedFull
 from proxy.limits.store import Ask, Grant, Refusal, Shortfall, Used, final
 
@@ -22,11 +23,12 @@ _PAIR = struct.Struct("<2q")
 class Slots:
     """The state of a held bucket: what is spent for good, and what each worker holds."""
 
-    __slots__ = ("held", "used")
+    __slots__ = ("held", "unseeded", "used")
 
-    def __init__(self, used: int, held: list[int]) -> None:
+    def __init__(self, used: int, held: list[int], *, unseeded: bool = False) -> None:
         self.used = used
         self.held = held
+        self.unseeded = unseeded  # a budget that nobody has told what was spent before
 
 
 class SharedStore:
@@ -36,6 +38,7 @@ class SharedStore:
         self._clock = clock
         self._file = SharedFile(path, records)
         self._keys: dict[str, bytes] = {}
+        self._late: list[tuple[Grant, Used | None]] = []  # ended while the file could not be had
         self._inherit()
 
     def _inherit(self) -> None:
@@ -68,6 +71,8 @@ class SharedStore:
         short: list[Shortfall] = []
         for bucket, amount in asks:
             place, state = self._load(bucket, now)
+            if isinstance(state, Slots) and state.unseeded:
+                return Refusal((), unreachable=True)
             found.append((place, state))
             if isinstance(state, Slots):
                 have = bucket.capacity - state.used - sum(state.held)
@@ -107,43 +112,56 @@ class SharedStore:
         self._end(grant, None)
 
     def _end(self, grant: Grant, used: Used | None) -> None:
-        """Raises SharedBusy if the file cannot be had even now: the reservation then stays as it is (spent, not lost)."""
+        """Whoever ends a call cannot be told to try again: what the file would not take is ended with a later call."""
         if not grant.open:
             return
         grant.open = False
-        with self._file:
-            now = self._clock()
-            for (bucket, reserved), mark in zip(grant.asks, grant.marks, strict=True):
-                spent = final(bucket, reserved, used)
-                if not bucket.held and spent == reserved:
-                    continue
-                place, state = self._load(bucket, now)
-                if isinstance(state, Slots):
-                    state.held[self._file.worker] -= reserved
-                    state.used += spent
-                else:
-                    if not state.tide:  # another life of this bucket: it was full in between
-                        debit(bucket, state, 0, now)
-                    settle(bucket, state, mark, reserved, spent, now)
-                self._save(bucket, place, state, now)
+        self._late.append((grant, used))
+        with suppress(SharedBusy, SharedFull):
+            while self._late:
+                with self._file:
+                    self._give_back(*self._late[-1])
+                self._late.pop()
+
+    def _give_back(self, grant: Grant, used: Used | None) -> None:
+        now = self._clock()
+        for (bucket, reserved), mark in zip(grant.asks, grant.marks, strict=True):
+            spent = final(bucket, reserved, used)
+            if not bucket.held and spent == reserved:
+                continue
+            place, state = self._load(bucket, now)
+            if isinstance(state, Slots):
+                state.held[self._file.worker] -= reserved
+                state.used += spent
+            else:
+                if not state.tide:  # another life of this bucket: it was full in between
+                    debit(bucket, state, 0, now)
+                settle(bucket, state, mark, reserved, spent, now)
+            self._save(bucket, place, state, now)
 
     def peek(self, bucket: Bucket) -> int:
-        with self._file:
-            _, state = self._load(bucket, self._clock())
+        try:
+            with self._file:
+                _, state = self._load(bucket, self._clock())
+        except (SharedBusy, SharedFull):
+            return 0
         if isinstance(state, Slots):
             return bucket.capacity - state.used - sum(state.held)
         return state.level // bucket.q
 
     def seed(self, bucket: Bucket, spent: int) -> None:
-        with self._file as file:
+        with suppress(SharedBusy, SharedFull), self._file as file:
             now = self._clock()
             place, there = file.find(self._key(bucket), now)
             if not there:
                 self._save(bucket, place, Slots(spent, [0] * WORKERS), now)
 
     def seeded(self, bucket: Bucket) -> bool:
-        with self._file as file:
-            return file.find(self._key(bucket), self._clock())[1]
+        try:
+            with self._file as file:
+                return file.find(self._key(bucket), self._clock())[1]
+        except (SharedBusy, SharedFull):
+            return False
 
     async def start(self) -> None:
         """Open since it was made."""
@@ -164,7 +182,8 @@ class SharedStore:
     def _load(self, bucket: Bucket, now: int) -> tuple[int, Level | Slots]:
         place, there = self._file.find(self._key(bucket), now)
         if not there:
-            return place, Slots(0, [0] * WORKERS) if bucket.held else fresh(bucket, now)
+            unseeded = bucket.measure is Measure.BUDGET
+            return place, Slots(0, [0] * WORKERS, unseeded=unseeded) if bucket.held else fresh(bucket, now)
         data = self._file.read(place)
         _, _, value, at, seq, q, marks, _, _ = HEAD.unpack_from(data)
         if bucket.held:

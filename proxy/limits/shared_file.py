@@ -194,7 +194,9 @@ class SharedFile:
                 self._places[key] = place
                 return place, True
             empty = there == bytes(16)
-            if free < 0 and (empty or words[-1] <= now) and place not in self._taken:
+            if place in self._taken:
+                continue
+            if free < 0 and (empty or words[-1] <= now):
                 free = place
             if empty:
                 break

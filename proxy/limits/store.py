@@ -103,11 +103,12 @@ class LimitStore(Protocol):
         ...
 
     def seed(self, bucket: Bucket, spent: int) -> None:
-        """A held bucket that the store does not know yet starts with this much spent (a budget, from the ledger)."""
+        """A budget that the store does not know yet starts with this much spent, from the ledger; until then it is
+        refused as unreachable."""
         ...
 
     def seeded(self, bucket: Bucket) -> bool:
-        """Whether a held bucket is known, so that `seed` would change nothing."""
+        """Whether a budget is known, so that `seed` would change nothing."""
         ...
 
     async def start(self) -> None: ...

@@ -437,6 +437,9 @@ def test_a_smaller_limit_after_a_reload_goes_on_where_the_old_one_was(caller: Ca
 def test_a_budget_keeps_what_was_spent_and_gives_back_the_rest(caller: Caller) -> None:
     budget = Bucket("key", "", Measure.BUDGET, 1000, epoch="2026-11-21")
     assert not caller.store.seeded(budget)
+    unknown = caller.reserve((budget, 1))
+    assert isinstance(unknown, Refusal)
+    assert unknown.unreachable
     caller.store.seed(budget, 300)
     grant = caller.granted((budget, 600))
     assert isinstance(caller.reserve((budget, 101)), Refusal)

@@ -92,6 +92,7 @@ class Delay:
         self.seconds = 0.0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._join, "127.0.0.1", 0)
@@ -103,6 +104,7 @@ class Delay:
         except OSError:
             writer.close()
             return
+        self._writers |= {writer, far_writer}
         for source, sink in ((reader, far_writer), (far_reader, writer)):
             task = asyncio.ensure_future(self._pump(source, sink))
             self._tasks.add(task)
@@ -116,6 +118,8 @@ class Delay:
                 sink.write(data)
                 await sink.drain()
         sink.close()
+        with contextlib.suppress(OSError):
+            await sink.wait_closed()
 
     async def aclose(self) -> None:
         if self._server:
@@ -123,6 +127,10 @@ class Delay:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
 
 class Postgres:
