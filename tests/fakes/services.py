@@ -118,8 +118,6 @@ class Delay:
                 sink.write(data)
                 await sink.drain()
         sink.close()
-        with contextlib.suppress(OSError):
-            await sink.wait_closed()
 
     async def aclose(self) -> None:
         if self._server:
@@ -129,8 +127,7 @@ class Delay:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for writer in self._writers:
             writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
 
 
 class Postgres:
