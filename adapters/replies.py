@@ -37,8 +37,11 @@ class Whole:
 class Source(Protocol):
     """What a Stream draws from: whole frames, b"" at a good end, UpstreamError at a bad one."""
 
-    ending: Ending | None
-    usage: Usage | None
+    @property
+    def ending(self) -> Ending | None: ...
+
+    @property
+    def usage(self) -> Usage | None: ...
 
     async def read(self) -> bytes: ...
 
