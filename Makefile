@@ -26,7 +26,7 @@ help: ## this list
 setup: $(VENV)/.serving ## the private environment, ready to serve (first time: compiles llama.cpp, about 5 minutes)
 
 serve: setup ## serve on http://127.0.0.1:8000; ARGS="--config FILE --port N" as for `traghetto serve`
-	@$(BIN)/traghetto serve $(ARGS)
+	@exec $(BIN)/traghetto serve $(ARGS)
 
 test: $(VENV)/.testing $(NODE_SUITE)/node_modules/.done ## the whole suite but the slow tests; ARGS="tests/unit -x" for a part
 	@$(BIN)/python -m pytest -q $(ARGS)

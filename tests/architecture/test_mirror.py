@@ -8,7 +8,9 @@ from typing import Any
 
 # Nothing to test by itself: data, or a door that is walked through by every test behind it.
 EXEMPT = {"proxy/__main__.py", "adapters/options.py"}
-UNTESTED_AT_MOST = 62  # lower it with the list
+# Scripts that a tool runs by path; the test of `proxy.ledger.migrate` runs them all.
+SCRIPTS = "/migrations/"
+UNTESTED_AT_MOST = 51  # lower it with the list
 # Tests of what is no module: the scripts of deploy/, and the demo model's file with the corpus it was trained on.
 OF_NO_MODULE = ("tests/unit/deploy/", "tests/unit/adapters/llama/demo/")
 
@@ -19,7 +21,9 @@ def mirrored(file: str) -> str:
 
 
 def wanting(sources: Any, root: Path) -> list[str]:
-    modules = [s.file for s in sources if not s.file.endswith("__init__.py") and s.file not in EXEMPT]
+    modules = [
+        s.file for s in sources if not s.file.endswith("__init__.py") and s.file not in EXEMPT and SCRIPTS not in s.file
+    ]
     return [file for file in modules if not (root / mirrored(file)).is_file()]
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 MODULE_LINES, FUNCTION_LINES, PARAMETERS = 400, 60, 7
-ENTRIES_AT_MOST = 3  # lower it when the ratchet loses an entry
+MIGRATIONS = "/migrations/versions/"  # lists of tables and columns, written once and never changed
+ENTRIES_AT_MOST = 2  # lower it when the ratchet loses an entry
 
 
 def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -26,7 +27,7 @@ def too_large(sources: Any) -> dict[str, dict[str, int]]:
         if lines > MODULE_LINES:
             found["modules"][source.file] = lines
         for node in ast.walk(source.tree):
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and MIGRATIONS not in source.file:
                 name = f"{source.file}:{node.name}"
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 if lines > FUNCTION_LINES:
