@@ -12,6 +12,7 @@ from adapters.faults import retry_after_s, transport_fault
 from adapters.line import client_of
 from adapters.openai_api import failures, whole
 from adapters.openai_api.chat_stream import ChatStream
+from adapters.openai_api.other import OPERATIONS, Others
 from adapters.options import OpenAIOptions
 from adapters.replies import Stream, Whole
 from proxy.call import Call, Ending, Operation, Target, Usage
@@ -25,7 +26,7 @@ MAX_ERROR = 1 << 20
 _TRUE = msgspec.Raw(b"true")
 _SNIFF = (b"data:", b":", b"event:", b"id:", b"retry:", b"error:", b"\xef\xbb\xbf", b"\n", b"\r")
 
-CAPS = Caps(operations=frozenset({Operation.CHAT}), open_ended=True)
+CAPS = Caps(operations=frozenset({Operation.CHAT, *OPERATIONS}), open_ended=True)
 
 
 class OpenAI:
@@ -38,9 +39,12 @@ class OpenAI:
         self.options = options
         self.caps: Caps = CAPS
         self._client = client
+        self._others = Others(name, options, self.caps, self._send)
 
     async def open(self, call: Call, target: Target) -> Reply:
         """See `Adapter.open`."""
+        if call.operation is not Operation.CHAT:
+            return await self._others.open(call, target)
         body = self._body(call, target)
         headers = [("content-type", "application/json"), ("x-request-id", call.id)]
         if call.stream:

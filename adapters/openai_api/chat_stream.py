@@ -2,8 +2,9 @@
 
 Fast path: once the first chunk has shown how this upstream begins its events (`data: {"id":…,"object":…,"created":…,
 "model":…,`), a block in which every event begins so, and which holds none of the few words that need a look inside, is
-passed on as it is, at most with one replacement for the model's name. No JSON is parsed there. A marker can only be a
-key: inside a JSON string its quotes would be escaped. Everything else goes event by event through `choices`.
+passed on as it is, at most with one replacement for the model's name and one for the `"usage":null` that OpenAI writes
+into each event of a stream that will end with usage. No JSON is parsed there. A marker can only be a key: inside a JSON
+string its quotes would be escaped. Everything else goes event by event through `choices`.
 """
 
 import time
@@ -21,7 +22,6 @@ from proxy.stream import DONE, EventTooLarge, Splitter, events, frame
 _MARKERS = (
     b'"finish_reason":"',
     b'"finish_reason": "',
-    b'"usage":',
     b'"error":',
     b'"role":',
     b'"tool_calls":',
@@ -30,6 +30,8 @@ _MARKERS = (
     b'"choices": []',
     b"data: [DONE]",
 )
+_USAGE = b'"usage":'
+_NO_USAGE = (b',"usage":null', b', "usage": null')  # compact and spaced
 _decode = msgspec.json.Decoder().decode
 _OURS = frozenset(
     {"id", "object", "created", "model", "choices", "usage", "error"}
@@ -55,6 +57,7 @@ class ChatStream:
         self._begun = False
         self._head = b""  # how the upstream begins each event, once known
         self._ours = b""  # how we begin it
+        self._no_usage = b""  # how the upstream writes that an event brings no usage
         self._choices: dict[int, Choice] = {}
         self._usage_object: dict[str, Any] | None = None
         self._passed = 0  # bytes of events that the fast path let through
@@ -112,26 +115,31 @@ class ChatStream:
             return 0
         part = block if cut == len(block) else block[:cut]
         count = part.count(b"\n\n")
+        usages = part.count(_USAGE)
+        if (self._wants_usage and usages != count) or (usages and usages != part.count(self._no_usage)):
+            return 0
         regular = part.startswith(self._head) and part.count(b"\n\n" + self._head) == count - 1
         whole = part.count(b"}\n\n") == count  # an event that was cut short ends otherwise
         return cut if regular and whole and part.count(b"\n") == 2 * count else 0
 
     def _passed_on(self, part: bytes) -> bytes:
+        if not self._wants_usage and _USAGE in part:
+            part = part.replace(self._no_usage, b"")
         self._passed += len(part) - part.count(b"\n\n") * (len(self._head) + 70)
         return part if self._head == self._ours else part.replace(self._head, self._ours)
 
     def _learn(self, piece: bytes, chunk: dict[str, Any]) -> None:
         """Take the first chunk's beginning as the rule, if it holds all that must be stable."""
-        if not self._may_pass or self._wants_usage:
-            return  # usage is wanted: each chunk must carry `"usage":null`, which few upstreams write
-        for key in (b'"choices":', b'"choices": '):
-            at = piece.find(key)
-            if at > 0:
-                break
-        else:
+        if not self._may_pass:
             return
+        at = piece.find(b'"choices":')
+        if at <= 0:
+            return
+        no_usage = _NO_USAGE[piece.startswith(b'"choices": ', at)]
+        if self._wants_usage and not (piece.count(_USAGE) == piece.count(no_usage) == 1 and "usage" in chunk):
+            return  # each chunk must carry `"usage":null`, and few upstreams write it
         head = piece[:at]
-        if not head.startswith(b'data: {"') or b"\n" in head or b'" :' in piece:
+        if not head.startswith(b'data: {"') or b"\n" in head or _USAGE in head or b'" :' in piece:
             return
         try:
             begun = _decode(head[6:].rstrip(b", ") + b"}")
@@ -140,6 +148,7 @@ class ChatStream:
         stable = all(begun.get(key) == chunk.get(key) for key in ("id", "object", "created", "model"))
         if stable and begun.get("id") == self._id and begun.get("created") == self._created:
             self._head = head
+            self._no_usage = no_usage
             self._ours = self._framed(self._envelope(begun))[:-3] + b","  # without `}\n\n`
 
     # ── event by event ───────────────────────────────────────────────────────────────────────────────────────────────

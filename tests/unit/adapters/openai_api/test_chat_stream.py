@@ -44,6 +44,12 @@ def openai_like() -> list[dict[str, Any]]:
     return [first, *body, chunk({}, "stop", system_fingerprint="fp_1"), last]
 
 
+def openai_asked_for_usage() -> list[dict[str, Any]]:
+    """Null on every chunk but the last, in the middle of it; behind it a key that pads."""
+    *body, last = openai_like()
+    return [*({**c, "usage": None, "obfuscation": "x" * at} for at, c in enumerate(body)), {**last, "obfuscation": ""}]
+
+
 def vllm_like() -> list[dict[str, Any]]:
     """Usage with every chunk, keys of its own behind the choices."""
     out = [chunk({"role": "assistant", "content": ""}, prompt_token_ids=None)]
@@ -78,6 +84,7 @@ def calling() -> list[dict[str, Any]]:
 
 CHUNKS = {
     "openai": openai_like(),
+    "openai, asked for usage": openai_asked_for_usage(),
     "vllm": vllm_like(),
     "choices first": llama_server_like(),
     "thinking": thinking(),
@@ -242,12 +249,64 @@ def test_the_fast_path_is_taken_and_says_the_same(name: str, monkeypatch: pytest
     assert chat.usage is not None
 
 
+def one_by_one(chat: ChatStream, raw: bytes) -> bytes:
+    return b"".join(chat.feed(piece + b"\n\n") for piece in raw.split(b"\n\n") if piece)
+
+
+@pytest.mark.parametrize("write", [plain, spaced])
+@pytest.mark.parametrize("wanted", [False, True], ids=["not wanted", "wanted"])
+@pytest.mark.parametrize("split", [False, True], ids=["in blocks", "event by event"])
+def test_no_usage_yet_takes_the_fast_path(write: Any, wanted: bool, split: bool, monkeypatch: Any) -> None:
+    """All but the first chunk and the last two pass unseen, and read as if each had been looked at."""
+    raw = write(openai_asked_for_usage())
+    parts = [piece + b"\n\n" for piece in raw.split(b"\n\n") if piece and b"data: [DONE]\\n" not in piece]
+    pieces = parts if split else [parts[0], b"".join(parts[1:])]
+    passed: list[bytes] = []
+    original = ChatStream._passed_on
+
+    def spy(self: ChatStream, part: bytes) -> bytes:
+        passed.append(part)
+        return original(self, part)
+
+    monkeypatch.setattr(ChatStream, "_passed_on", spy)
+    fast, _ = fed(pieces, usage=wanted)
+    assert b"".join(passed) == b"".join(parts[1 : len(TEXTS)])
+    monkeypatch.setattr(ChatStream, "_learn", lambda *_: None)
+    slow, _ = fed(pieces, usage=wanted)
+    assert fast == slow
+    assert all(("usage" in c) is wanted for c in fast)
+
+
+def test_usage_null_passes_as_it_came() -> None:
+    chunks = [{**chunk({"content": text}), "model": "ours", "usage": None} for text in TEXTS]
+    chat = stream(usage=True)
+    one_by_one(chat, plain(chunks[:1]).removesuffix(b"data: [DONE]\n\n"))
+    block = plain(chunks[1:]).removesuffix(b"data: [DONE]\n\n")
+    assert chat.feed(block) == block
+
+
+@pytest.mark.parametrize("wanted", [False, True], ids=["not wanted", "wanted"])
+def test_usage_that_is_there_is_never_passed_by(wanted: bool) -> None:
+    """Null at first, then numbers, then nothing, in one block: read, and told as the contract says."""
+    first, *rest = [chunk({"content": text}, usage=None) for text in "abcd"]
+    rest[1]["usage"] = USAGE
+    del rest[2]["usage"]
+    raw = plain([first, *rest, chunk({}, "stop")])
+    cut = raw.index(b"\n\n") + 2
+    chunks, chat = fed([raw[:cut], raw[cut:]], usage=wanted)
+    told = joined(chunks)
+    assert (told["content"], told["usage"]) == ("abcd", USAGE if wanted else None)
+    assert all(("usage" in c) is wanted for c in chunks)
+    assert chat.usage is not None
+    assert chat.usage.total_tokens == 11
+
+
 def test_a_key_behind_the_choices_is_not_written_twice() -> None:
     """What the head of an event is made of is what stands in it, not what the whole first chunk has."""
     chunks = [chunk({"content": text}, system_fingerprint="fp") for text in ("", "a", "b")]
     raw = plain([*chunks, chunk({}, "stop", system_fingerprint="fp")])
     chat = stream()
-    out = b"".join(chat.feed(piece + b"\n\n") for piece in raw.split(b"\n\n") if piece)
+    out = one_by_one(chat, raw)
     for event in events(out)[:-1]:
         assert (event.data or b"").count(b'"system_fingerprint"') <= 1
 

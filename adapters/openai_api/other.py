@@ -1,0 +1,100 @@
+"""The routes of OpenAI's dialect beside chat: embeddings, for now. Bodies out, answers in.
+
+It borrows the adapter's `send` and knows neither its socket nor its switches beyond `drops` and `max_batch`. Invariant: a
+batch that was split comes back whole and in order, or not at all.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from adapters._http import HttpResponse, TransportError
+from adapters.faults import transport_fault
+from adapters.openai_api import whole
+from adapters.options import OpenAIOptions
+from adapters.replies import Whole
+from proxy.call import Call, Operation, Target, Usage
+from proxy.errors import UpstreamError
+from proxy.media import vectors
+from proxy.params import sort_out
+from proxy.ports import Caps, Reply
+from proxy.wire import embeddings
+from proxy.wire.body import encode
+
+MAX_ANSWER = 256 << 20
+OPERATIONS = frozenset({Operation.EMBEDDINGS})
+_JSON = ("content-type", "application/json")
+
+Send = Callable[[str, str, list[tuple[str, str]], bytes], Awaitable[HttpResponse]]
+
+
+class Others:
+    """One upstream's other routes. `send` gives a response whose status is good."""
+
+    def __init__(self, name: str, options: OpenAIOptions, caps: Caps, send: Send) -> None:
+        self._name = name
+        self._options = options
+        self._caps = caps
+        self._send = send
+        self._routes = {Operation.EMBEDDINGS: self._embeddings}
+
+    async def open(self, call: Call, target: Target) -> Reply:
+        """See `Adapter.open`."""
+        return await self._routes[call.operation](call, target)
+
+    async def _embeddings(self, call: Call, target: Target) -> Reply:
+        assert call.plan is not None
+        request: embeddings.EmbeddingsRequest = call.request
+        done = sort_out(call.fields, self._caps, self._options.drops)
+        call.dropped = done.dropped
+        slices = embeddings.inputs(request).slices(max(1, self._options.max_batch))
+        rows: list[Sequence[float]] = []
+        tokens = 0
+        for part in slices:
+            given: Any = call.fields["input"] if len(slices) == 1 else part.texts or part.tokens
+            body = encode({"model": target.model, "input": given, **done.kept})
+            try:
+                said = await self._asked("/embeddings", [_JSON, ("x-request-id", call.id)], body)
+                rows += _rows(said, len(part), self._name)
+            except UpstreamError as error:
+                if rows:
+                    error.accepted = True  # what went before has been paid for
+                raise
+            usage = said.get("usage")
+            count = usage.get("prompt_tokens") if isinstance(usage, dict) else 0
+            tokens += count if isinstance(count, int) else 0
+        out = embeddings.answer(rows, model=call.plan.model.id, encoding=request.encoding_format, prompt_tokens=tokens)
+        return Whole(encode(out), Usage(prompt_tokens=tokens))
+
+    async def _asked(self, path: str, headers: list[tuple[str, str]], body: bytes) -> dict[str, Any]:
+        response = await self._send("POST", path, headers, body)
+        try:
+            return whole.decoded(await response.read(MAX_ANSWER), self._name)
+        except TransportError as error:
+            raise transport_fault(error, self._name) from None
+        finally:
+            response.close()
+
+
+def _rows(said: dict[str, Any], count: int, upstream: str) -> list[Sequence[float]]:
+    """The vectors of an answer in the order of the inputs, whichever way they are encoded."""
+    data = said.get("data")
+    if not isinstance(data, list) or len(data) != count:
+        raise whole.malformed(upstream, f"an answer that does not have {count} embeddings")
+    rows: list[Sequence[float] | None] = [None] * count
+    for place, item in enumerate(data):
+        index = item.get("index", place) if isinstance(item, dict) else None
+        if not isinstance(index, int) or not 0 <= index < count or rows[index] is not None:
+            raise whole.malformed(upstream, "embeddings whose numbers are not 0, 1, 2 …")
+        rows[index] = _vector(item.get("embedding"), upstream)
+    return [row for row in rows if row is not None]
+
+
+def _vector(value: Any, upstream: str) -> Sequence[float]:
+    if isinstance(value, str):
+        try:
+            return vectors.from_base64(value)
+        except ValueError:
+            pass
+    elif isinstance(value, list) and value and all(type(number) in (int, float) for number in value):
+        return value
+    raise whole.malformed(upstream, "an embedding that is no vector")
