@@ -14,6 +14,9 @@ from proxy.call import ANYBODY, Dialect, Principal
 from proxy.errors import BadRequest, BodyTooLarge, ClientGone, MediaUnsupported
 
 
+MAX_LAYERS = 2  # of packing: each may blow a body up to the limit once more
+
+
 class Inbound:
     """`id` is the request's; `path_params` come from the router."""
 
@@ -99,9 +102,10 @@ def _too_large(limit: int) -> BodyTooLarge:
 
 def unpacked(data: bytes, encoding: str, limit: int) -> bytes:
     """A packed body → its bytes, never more than `limit` of them in memory."""
-    for name in reversed([part.strip().lower() for part in encoding.split(",")]):
-        if name in ("identity", ""):
-            continue
+    names = [name for part in encoding.split(",") if (name := part.strip().lower()) not in ("identity", "")]
+    if len(names) > MAX_LAYERS:
+        raise MediaUnsupported(f"The request body is packed {len(names)} times; at most {MAX_LAYERS} are supported.")
+    for name in reversed(names):
         try:
             if name in ("gzip", "x-gzip"):
                 data = _inflated(data, 31, limit)
@@ -125,6 +129,8 @@ def _inflated(data: bytes, window: int, limit: int) -> bytes:
         raise _too_large(limit)
     if not inflate.eof:
         raise zlib.error("it ends too early")
+    if inflate.unused_data:
+        raise zlib.error("something stands behind its end")
     return out
 
 

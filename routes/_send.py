@@ -82,7 +82,10 @@ class KeepAlive:
         await self._send({"type": "http.response.body", "body": stream.KEEPALIVE, "more_body": True})
 
     def stop(self) -> None:
+        """No comment begins after this."""
         self._handle.cancel()
+        for task in self._tasks:
+            task.cancel()
 
 
 async def send_reply(call: Call, reply: Metered, send: Send, accepts: str | None, keepalive_s: float) -> None:

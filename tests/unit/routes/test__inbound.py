@@ -45,6 +45,21 @@ def test_broken_and_cut(encoding: str) -> None:
             unpacked(body, encoding, 10_000)
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
+@pytest.mark.parametrize("behind", [b"x", b"\0", PACKED["gzip"]])
+def test_nothing_stands_behind_the_end(encoding: str, behind: bytes) -> None:
+    """Half of a second member would be a body that two readers read differently."""
+    with pytest.raises(BadRequest, match="not valid"):
+        unpacked(PACKED[encoding] + behind, encoding, 10_000)
+
+
+def test_layers_are_counted() -> None:
+    thrice = gzip.compress(gzip.compress(gzip.compress(TEXT)))
+    with pytest.raises(MediaUnsupported, match="packed 3 times"):
+        unpacked(thrice, "gzip, gzip,gzip", 10_000)
+    assert unpacked(gzip.decompress(thrice), "identity, gzip, , gzip", 10_000) == TEXT
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, brotli.compress])
 def test_bombs(pack: Any) -> None:
     name = "gzip" if pack is gzip.compress else "br"

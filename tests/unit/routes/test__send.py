@@ -1,11 +1,18 @@
-"""What the client likes best, and values that headers can carry."""
+"""What the client likes best, values that headers can carry, and a stream's silence, end and failure."""
 
+import asyncio
 import gzip
+import json
+from typing import Any
 
 import brotli
 import pytest
 
-from routes._send import as_headers, header_value, packed, preferred
+from proxy.account import Metered
+from proxy.call import ANYBODY, Call, Dialect, Ending, Operation, Usage
+from proxy.errors import Fault, UpstreamError
+from proxy.stream import CONTENT_TYPE, KEEPALIVE
+from routes._send import Broken, KeepAlive, as_headers, header_value, packed, preferred, send_reply
 
 
 @pytest.mark.parametrize(
@@ -46,3 +53,132 @@ async def test_packed(size: int) -> None:
 def test_no_line_break_gets_into_a_header(text: str, value: bytes) -> None:
     assert header_value(text) == value
     assert as_headers([("k", text)]) == [(b"k", value)]
+
+
+class Permit:
+    def cancel(self, ending: Ending) -> None: ...
+
+    async def settle(self, usage: Usage | None, ending: Ending, frames: int) -> None: ...
+
+    def abandon(self, usage: Usage | None, ending: Ending, frames: int) -> None: ...
+
+
+class Reply:
+    """Frames; an exception is raised; an event is waited for first."""
+
+    status, usage = 200, None
+
+    def __init__(self, *frames: Any, content_type: str = CONTENT_TYPE) -> None:
+        self.frames = list(frames)
+        self.content_type = content_type
+        self.headers: list[tuple[str, str]] = []
+        self.ending: Ending | None = None
+        self.closed = 0
+
+    async def next(self) -> bytes:
+        frame = self.frames.pop(0)
+        if isinstance(frame, asyncio.Event):
+            await asyncio.wait_for(frame.wait(), 5)
+            frame = self.frames.pop(0)
+        if isinstance(frame, Exception):
+            raise frame
+        if not self.frames:
+            self.ending = Ending.FINISHED
+        return bytes(frame)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Sent:
+    """ASGI's `send`, kept; `commented` is set by the first keep-alive."""
+
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+        self.commented = asyncio.Event()
+
+    async def __call__(self, message: Any) -> None:
+        self.messages.append(message)
+        if message.get("body") == KEEPALIVE:
+            self.commented.set()
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [message["body"] for message in self.messages[1:]]
+
+
+async def sent(reply: Reply, out: Sent, keepalive_s: float = 60, accepts: str | None = None) -> Sent:
+    call = Call(
+        id="c", operation=Operation.CHAT, dialect=Dialect.OPENAI, request=None, raw=b"", fields={}, principal=ANYBODY
+    )
+    await send_reply(call, Metered(reply, Permit()), out, accepts, keepalive_s)
+    return out
+
+
+@pytest.mark.asyncio
+async def test_silence_is_filled_with_comments() -> None:
+    out = Sent()
+    await sent(Reply(b"data: 1\n\n", out.commented, b"data: 2\n\n", b"data: [DONE]\n\n"), out, 0.01)
+    assert out.bodies[0] == b"data: 1\n\n"
+    assert out.bodies[1] == KEEPALIVE
+    assert out.bodies[-1] == b"data: [DONE]\n\n"
+    assert [message["more_body"] for message in out.messages[1:]] == [True] * (len(out.bodies) - 1) + [False]
+    before = len(out.messages)
+    await asyncio.sleep(0.03)
+    assert len(out.messages) == before, "no comment after the end"
+
+
+@pytest.mark.asyncio
+async def test_a_comment_that_is_due_does_not_follow_the_final_body() -> None:
+    """Its task exists and has not run yet when the stream ends."""
+    out = Sent()
+    silence = KeepAlive(out, 60)
+    silence._last -= 61
+    silence._look()
+    assert silence._tasks
+    silence.stop()
+    await out({"type": "http.response.body", "body": b"", "more_body": False})
+    while silence._tasks:
+        await asyncio.sleep(0)
+    assert [message["body"] for message in out.messages] == [b""]
+
+
+@pytest.mark.asyncio
+async def test_a_stream_that_fails_gets_an_error_frame_and_no_done() -> None:
+    reply = Reply(b"data: 1\n\n", UpstreamError(Fault.CUT, "cut short", accepted=True))
+    out = await sent(reply, Sent())
+    assert out.messages[0]["status"] == 200
+    first, last = out.bodies
+    assert first == b"data: 1\n\n"
+    assert json.loads(last.removeprefix(b"data: "))["error"]["message"] == "cut short"
+    assert b"[DONE]" not in last
+    assert out.messages[-1]["more_body"] is False
+    assert reply.closed
+
+
+@pytest.mark.asyncio
+async def test_a_failure_before_the_first_frame_is_left_to_the_status() -> None:
+    reply, out = Reply(UpstreamError(Fault.CUT, "cut short")), Sent()
+    with pytest.raises(UpstreamError):
+        await sent(reply, out)
+    assert out.messages == []
+    assert reply.closed
+
+
+@pytest.mark.asyncio
+async def test_a_binary_body_that_fails_breaks_the_connection() -> None:
+    out = Sent()
+    with pytest.raises(Broken):
+        await sent(Reply(b"RIFF", UpstreamError(Fault.CUT, "x"), content_type="audio/wav"), out)
+    assert out.bodies == [b"RIFF"]
+    assert out.messages[-1]["more_body"] is True
+
+
+@pytest.mark.asyncio
+async def test_a_whole_body_is_packed_and_has_its_length() -> None:
+    body = b"x" * 3000
+    out = await sent(Reply(body, content_type="application/json"), Sent(), accepts="gzip")
+    headers = dict(out.messages[0]["headers"])
+    assert (headers[b"content-encoding"], headers[b"x-request-id"]) == (b"gzip", b"c")
+    assert headers[b"content-length"] == str(len(out.bodies[0])).encode()
+    assert gzip.decompress(out.bodies[0]) == body
