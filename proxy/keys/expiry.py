@@ -1,10 +1,11 @@
 """When a key ends, in the three forms that Venice takes: `""` (never), a day, a moment in UTC. Pure."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from proxy.errors import BadRequest
 
+_ORIGIN = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{3})?Z", re.ASCII)
 
@@ -25,7 +26,7 @@ def parse(text: str | None, now_us: int) -> int | None:
         moment = datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC)
     except ValueError:
         raise BadRequest("Invalid expiresAt: there is no such day or time.", param="expiresAt") from None
-    us = round(moment.timestamp() * 1_000_000)
+    us = (moment - _ORIGIN) // timedelta(microseconds=1)
     if us <= now_us:
         raise BadRequest("Invalid expiresAt: that moment has passed.", param="expiresAt")
     return us

@@ -8,6 +8,7 @@ import asyncio
 import base64
 import binascii
 import hmac
+import re
 import secrets
 from collections.abc import Callable, Iterable
 
@@ -18,6 +19,7 @@ from proxy.keys.directory import now_us
 from proxy.ledger.keyrows import KeyRows
 
 LIFE_S = 300
+_SIGNATURE = re.compile(r"(0x)?[0-9A-Fa-f]{130}", re.ASCII)  # r, s, v
 _HEADER = base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=").decode()
 
 
@@ -78,6 +80,8 @@ class Web3Desk:
 
 def signed_by(text: str, signature: str) -> str | None:
     """The address whose key signed this text as a personal message (EIP-191); None for what is no signature."""
+    if not _SIGNATURE.fullmatch(signature):
+        return None
     from eth_account import Account
     from eth_account.messages import encode_defunct
     from eth_utils.exceptions import ValidationError

@@ -12,7 +12,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -25,7 +25,7 @@ from sqlalchemy.pool import QueuePool
 from proxy.errors import ConfigError
 
 BUSY_MS = 250
-CHECKPOINT_EVERY = 500  # commits; done by a reading thread, so that no commit waits for the disk
+CHECKPOINT_EVERY = 1000  # commits
 T = TypeVar("T")
 DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 FAILURES = (SQLAlchemyError, OSError, sqlite3.Error, TimeoutError)
@@ -139,11 +139,17 @@ class Sqlite:
             return work(connection)
 
     def _checkpoint(self) -> None:
-        try:
+        """The bulk by a reading thread, while commits go on; then the little that came meanwhile by the writing one, so
+        that the log is wholly taken in and begins again. What goes wrong here, the next write says."""
+        with suppress(*FAILURES):
             with self._engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
-        except FAILURES:
-            return  # the log grows until the next one; whatever is wrong, the next write says so
+            with suppress(RuntimeError):  # closing
+                self._writing.submit(self._finish_checkpoint)
+
+    def _finish_checkpoint(self) -> None:
+        with suppress(*FAILURES), self._engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
     def insert(self, table: Any) -> Any:
         from sqlalchemy.dialects.sqlite import insert

@@ -15,7 +15,10 @@ class SqlReplays:
     async def get(self, name: str, since_us: int) -> Kept | None:
         query = select(replays).where(replays.c.name == name, replays.c.created_us >= since_us)
         row = await self._database.read(lambda connection: connection.execute(query).mappings().first())
-        return None if row is None else Kept(**{**row, "headers": msgspec.json.decode(row["headers"])})
+        if row is None:
+            return None
+        headers = msgspec.json.decode(row["headers"], type=list[tuple[str, str]])
+        return Kept(**{**row, "headers": headers})
 
     async def put(self, kept: Kept, since_us: int) -> None:
         """Keep an answer, unless one of this name is there."""
