@@ -70,7 +70,7 @@ class Directory:
             raise KeyInvalid("This API key is not valid.")
         now = self._clock()
         if not entry.row.active(now):
-            raise KeyInvalid("This API key has expired.", code="expired_api_key")
+            raise KeyInvalid("This API key has expired.")
         self._used[entry.row.id] = now
         return entry.principal
 

@@ -54,14 +54,14 @@ class Web3Desk:
         """
         claims = self._claims(token)
         if claims is None or claims.exp * 1_000_000 <= self._clock():
-            raise KeyInvalid("The token is not valid, or has expired.", code="invalid_token")
+            raise KeyInvalid("The token is not valid, or has expired.")
         signer = await asyncio.to_thread(signed_by, token, signature)
         if signer is None or signer.lower() != address.lower():
-            raise KeyInvalid("The signature is not this wallet's.", code="invalid_signature")
+            raise KeyInvalid("The signature is not this wallet's.")
         if signer.lower() not in self._wallets:
             raise PermissionDenied("This wallet may not create API keys here.")
         if not await self._rows.spend(claims.nonce, claims.exp * 1_000_000, self._clock()):
-            raise KeyInvalid("The token has been used already.", code="invalid_token")
+            raise KeyInvalid("The token has been used already.")
 
     def _seal(self, body: str) -> bytes:
         return hmac.digest(self._secret, body.encode(), "sha256")

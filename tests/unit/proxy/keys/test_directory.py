@@ -122,9 +122,8 @@ def test_a_key_ends_when_it_was_to_end(tmp_path: Path) -> None:
         office.now = made.row.expires_us - 1
         assert knows(office.here, made.text)
         office.now += 1
-        with pytest.raises(KeyInvalid, match="expired") as told:
+        with pytest.raises(KeyInvalid, match="expired"):
             office.here.principal(made.text)
-        assert told.value.code == "expired_api_key"
         assert not office.here.any
 
     run(tmp_path, work)
