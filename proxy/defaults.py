@@ -8,6 +8,13 @@ from typing import Any
 # Names that clients ask for out of habit. Offline they lead to the demo model; the answer's `model` says so.
 HABITS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-5", "gpt-5-mini", "gpt-3.5-turbo")
 
+EMBEDDING_HABITS = (
+    "text-embedding-bge-m3",
+    "text-embedding-3-small",
+    "text-embedding-3-large",
+    "text-embedding-ada-002",
+)
+
 
 def tree(usual_keys: Mapping[str, tuple[str, dict[str, object]]], env: Mapping[str, str]) -> dict[str, Any]:
     """The configuration as a tree, as if read from a file."""
@@ -29,5 +36,19 @@ def tree(usual_keys: Mapping[str, tuple[str, dict[str, object]]], env: Mapping[s
         "pricing": {"input_usd": 0.0, "output_usd": 0.0},
         "owned_by": "traghetto",
     }
+    vectors = {
+        "name": "Traghetto demo, embeddings",
+        "description": "Vectors of the demo model's hidden states. They show the route at work; for search, take a real model.",
+        "type": "embedding",
+        "targets": [{"upstream": "local", "model": "demo"}],
+        "traits": ["default"],
+        "pricing": {"input_usd": 0.0},
+        "owned_by": "traghetto",
+    }
     mapped = {} if "openai" in upstreams else dict.fromkeys(HABITS, "demo")
-    return {"upstreams": upstreams, "models": {"demo": demo}, "compatibility": {"text": mapped}}
+    embeddings = {} if "openai" in upstreams else dict.fromkeys(EMBEDDING_HABITS, "demo-embedding")
+    return {
+        "upstreams": upstreams,
+        "models": {"demo": demo, "demo-embedding": vectors},
+        "compatibility": {"text": mapped, "embedding": {"demo": "demo-embedding", **embeddings}},
+    }

@@ -2,13 +2,14 @@
 those that are not `prefixed`. What is not OPEN needs a key as soon as keys are asked for.
 """
 
-from routes import characters, chat, models, operations
+from routes import characters, chat, embeddings, models, operations
 from routes._endpoint import Access, Route
 
 OPEN, KEY, ADMIN = Access.OPEN, Access.KEY, Access.ADMIN
 
 TABLE: tuple[Route, ...] = (
     Route("POST", "/chat/completions", chat.create, KEY),
+    Route("POST", "/embeddings", embeddings.create, KEY),
     Route("GET", "/models", models.listed, OPEN),
     Route("GET", "/models/traits", models.traits, OPEN),
     Route("GET", "/models/traits/explain", models.explained, KEY),

@@ -9,18 +9,24 @@ from adapters.llama.fleet import Fleet
 from adapters.llama.generation import Generation
 from adapters.llama.life import Hold
 from adapters.llama.request import FORWARDS, REFUSES, generate
-from adapters.llama.spec import Delta, Generate
+from adapters.llama.spec import Delta, Embed, Generate
 from adapters.options import LlamaOptions
 from adapters.patience import opened
 from adapters.replies import Whole
 from proxy import call as calls
 from proxy.call import Call, Ending, Operation, Target
+from proxy.media import vectors
 from proxy.params import sort_out
 from proxy.ports import Caps, Reply
 from proxy.wire.body import encode
 from proxy.wire.chat import ChatRequest
+from proxy.wire.embeddings import EmbeddingsRequest, answer, inputs
 
-CAPS = Caps(operations=frozenset({Operation.CHAT}), forwards=FORWARDS, refuses=REFUSES)
+CAPS = Caps(
+    operations=frozenset({Operation.CHAT, Operation.EMBEDDINGS}),
+    forwards=FORWARDS | {"dimensions", "encoding_format"},
+    refuses=REFUSES,
+)
 
 
 class Llama:
@@ -37,6 +43,8 @@ class Llama:
     async def open(self, call: Call, target: Target) -> Reply:
         """See `Adapter.open`. A model that is not loaded is loaded first; a streaming caller is told how that goes."""
         call.dropped = sort_out(call.fields, self.caps).dropped
+        if call.operation is Operation.EMBEDDINGS:
+            return await self._embeddings(call, target)
         asked = generate(call)
         if call.stream:
             progress = _Progress()
@@ -47,6 +55,21 @@ class Llama:
         finally:
             generation.cancel()
             hold.release()
+
+    async def _embeddings(self, call: Call, target: Target) -> Whole:
+        assert call.plan is not None
+        request: EmbeddingsRequest = call.request
+        given = inputs(request)
+        hold = await self.fleet.acquire(target.model)
+        try:
+            blob, tokens = await hold.engine.embed(
+                Embed(texts=given.texts, tokens=given.tokens, dimensions=request.dimensions)
+            )
+        finally:
+            hold.release()
+        rows = vectors.rows(blob, len(given))
+        out = answer(rows, model=call.plan.model.id, encoding=request.encoding_format, prompt_tokens=tokens)
+        return Whole(encode(out), calls.Usage(prompt_tokens=tokens))
 
     async def _started(
         self, target: Target, asked: Generate, progress: "_Progress | None"

@@ -37,6 +37,16 @@ def from_base64(text: str | bytes) -> "array[float]":
     return floats
 
 
+def rows(data: bytes, count: int) -> "list[array[float]]":
+    """Little-endian float32 numbers one after the other → `count` vectors of the same length."""
+    floats = array("f")
+    floats.frombytes(data)
+    if _SWAP:
+        floats.byteswap()
+    width = len(floats) // count
+    return [floats[at : at + width] for at in range(0, width * count, width)]
+
+
 def shorten(vector: Sequence[float], dimensions: int) -> Sequence[float]:
     """The first `dimensions` numbers, of length one again. ValueError where there are not so many, or less than one."""
     if not 1 <= dimensions <= len(vector):

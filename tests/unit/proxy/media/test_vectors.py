@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.media.vectors import from_base64, normalised, shorten, to_base64
+from proxy.media.vectors import from_base64, normalised, rows, shorten, to_base64
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
@@ -45,3 +45,8 @@ def test_keeps_a_vector_that_is_as_long_as_asked_and_refuses_more():
     for dimensions in (0, 3):
         with pytest.raises(ValueError, match="expected 1 to 2"):
             shorten([3.0, 4.0], dimensions)
+
+
+def test_rows_are_cut_out_of_one_blob() -> None:
+    blob = struct.pack("<6f", 1, 2, 3, 4, 5, 6)
+    assert [list(row) for row in rows(blob, 2)] == [[1, 2, 3], [4, 5, 6]]
