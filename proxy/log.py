@@ -6,9 +6,8 @@ Nothing secret is written: keys, bearer tokens, e-mail addresses, query strings 
 import logging
 import re
 import sys
+from collections.abc import MutableMapping
 from typing import Any
-
-import structlog
 
 from proxy import NAME
 
@@ -45,28 +44,50 @@ def redact(text: str, limit: int = 500) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+class _Settings:
+    """What `setup` decided. structlog is imported with the first line that is written: it brings a sixth of a second of
+    other imports, and a start writes none."""
+
+    level = "info"
+    json = False
+    applied = False
+
+
 def setup(level: str = "info", *, json: bool = False) -> None:
     """Once per process: one line an event on standard error, human or JSON."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _redacted,
-            structlog.processors.JSONRenderer() if json else _console(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
-    )
+    _Settings.level, _Settings.json, _Settings.applied = level, json, False
 
 
-def _console() -> Any:
+def _apply() -> Any:
+    import structlog
+
+    if not _Settings.applied:
+        _Settings.applied = True
+        structlog.configure(
+            processors=[
+                structlog.contextvars.merge_contextvars,
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                _redacted,
+                *_renderers(structlog),
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, _Settings.level.upper())),
+            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+            cache_logger_on_first_use=False,
+        )
+    return structlog
+
+
+def _renderers(structlog: Any) -> list[Any]:
     # Plain tracebacks: the rich ones print local variables, and those hold secrets.
-    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    if _Settings.json:
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    ]
 
 
-def _redacted(logger: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def _redacted(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     del logger, method
     for key, value in event.items():
         if isinstance(value, str) and key not in ("timestamp", "level"):
@@ -74,9 +95,31 @@ def _redacted(logger: Any, method: str, event: structlog.typing.EventDict) -> st
     return event
 
 
-def get(room: str) -> Any:
-    """A logger that says which room speaks."""
-    return structlog.get_logger(room=f"{NAME}.{room}")
+class Logger:
+    """Says which room speaks. `event` is a short fixed text; what varies goes into keywords."""
+
+    __slots__ = ("_room",)
+
+    def __init__(self, room: str) -> None:
+        self._room = room
+
+    def debug(self, event: str, **values: Any) -> None:
+        self._write("debug", event, values)
+
+    def info(self, event: str, **values: Any) -> None:
+        self._write("info", event, values)
+
+    def warning(self, event: str, **values: Any) -> None:
+        self._write("warning", event, values)
+
+    def error(self, event: str, **values: Any) -> None:
+        self._write("error", event, values)
+
+    def _write(self, level: str, event: str, values: dict[str, Any]) -> None:
+        if getattr(logging, level.upper()) >= getattr(logging, _Settings.level.upper()):
+            getattr(_apply().get_logger(), level)(event, room=self._room, **values)
 
 
-setup()  # so that a line written before the start decides is redacted too
+def get(room: str) -> Logger:
+    """A logger for a room of the house."""
+    return Logger(f"{NAME}.{room}")

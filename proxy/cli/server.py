@@ -1,5 +1,6 @@
 """uvicorn, set up for streams: our one place that knows its settings."""
 
+import gc
 import socket
 from typing import Any
 
@@ -21,6 +22,9 @@ class Announcing(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        # What has been loaded stays: leave it out of every collection, which otherwise stops all streams for a moment.
+        gc.collect()
+        gc.freeze()
         if self.started:
             click.echo(
                 f"{NAME}: ready on {self._origin}  (OpenAI: {self._origin}/v1, Venice: {self._origin}/api/v1)", err=True
@@ -36,6 +40,7 @@ def options(app: Any, config: Config, log_level: str) -> uvicorn.Config:
         ws="none",
         lifespan="on",
         access_log=False,
+        proxy_headers=False,  # who calls is what the key says, never a header
         log_level="warning" if log_level == "info" else log_level,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, int(config.server.drain_s)),

@@ -23,6 +23,27 @@ def gate(mock: EvilThread) -> Iterator[Gateway]:
         yield running
 
 
+# LangChain's standard tests for abilities that the scripted upstream does not have (it sees no pictures and hears
+# nothing), and one that needs recordings of a vendor. Left out by name, so that nothing is skipped in silence.
+NOT_DECLARED = {
+    "test_json_mode",
+    "test_pdf_inputs",
+    "test_audio_inputs",
+    "test_image_inputs",
+    "test_image_tool_message",
+    "test_pdf_tool_message",
+    "test_anthropic_inputs",
+    "test_stream_time",
+}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    out = [i for i in items if "test_langchain" in i.nodeid and i.name.partition("[")[0] in NOT_DECLARED]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
+
+
 @pytest.fixture(autouse=True)
 def forget(request: pytest.FixtureRequest) -> Iterator[None]:
     yield

@@ -11,6 +11,7 @@ import uvicorn
 from adapters.options import KINDS
 from proxy import config as configuration
 from proxy.app import Application
+from proxy.pipeline import House
 
 
 class Gateway:
@@ -70,6 +71,10 @@ class Gateway:
             self._thread.join(15)
         if self.error is not None:
             raise self.error
+
+    def house(self) -> House:
+        """The snapshot that serves now."""
+        return self.app.house
 
     def call(self, work: object) -> object:
         """Run a coroutine in the server's loop and give its result."""
