@@ -273,10 +273,15 @@ class ConfigError(TraghettoError):
     code = "bad_configuration"
 
     def __init__(self, message: str, *, file: str = "", where: str = "", expected: str = "") -> None:
-        self.file, self.where, self.expected = file, where, expected
+        self.what, self.file, self.where, self.expected = message, file, where, expected
         parts = [p for p in (file, where) if p]
         line = ": ".join([*parts, message])
         super().__init__(f"{line} (expected {expected})" if expected else line)
+
+    def placed(self, file: str, where: str) -> "ConfigError":
+        """The same mistake, told by one who knows the file and the table that it is in."""
+        inner = f"{where}.{self.where}" if self.where else where
+        return ConfigError(self.what, file=file, where=inner, expected=self.expected)
 
 
 class ClientGone(TraghettoError):

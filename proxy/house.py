@@ -10,7 +10,7 @@ import msgspec
 from proxy import catalogue, log
 from proxy.account import Books
 from proxy.admit import OpenGate
-from proxy.config import Config
+from proxy.config import Config, dotted
 from proxy.dispatch import Dispatcher
 from proxy.errors import ConfigError
 from proxy.health import Health
@@ -67,10 +67,12 @@ def build(
 
 def _built(builder: Builder, name: str, options: Any, file: str) -> Adapter:
     """An adapter, or the ConfigError that tells what of its options cannot be (an address, a certificate file)."""
+    where = "upstreams." + dotted((name,))
     try:
         return builder(name, options)
+    except ConfigError as error:
+        raise error.placed(file, where) from None
     except (ValueError, OSError) as error:
-        where = f"upstreams.{name}"
         raise ConfigError(str(error), file=file, where=where, expected="options that can be used") from None
 
 

@@ -13,7 +13,6 @@ from litestar.types import Receive, Scope, Send
 from proxy.call import ANYBODY, Dialect, Principal
 from proxy.errors import BadRequest, BodyTooLarge, ClientGone, MediaUnsupported
 
-
 MAX_LAYERS = 2  # of packing: each may blow a body up to the limit once more
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, Self
 import httpx
 
 from adapters._http.decode import Decoder, decoder
+from adapters._http.dial import tls_context
 from adapters._http.errors import TransportError
 from adapters._http.foreign import ForeignTransport
 from adapters._http.head import HeadWriter, lines, origin_of, refused, split_length
@@ -169,7 +170,7 @@ class HttpClient:
 
     `base_url` may carry a path, which goes before every `path`. `headers` go with every request, `verify` is True,
     False or the path of a CA file, `uds` the path of a unix socket to connect to instead. Raises ValueError for a bad
-    base URL, TransportError(request) for bad headers.
+    base URL, OSError for a CA file that cannot be read, TransportError(request) for bad headers.
     """
 
     def __init__(  # noqa: PLR0913  the settings of an upstream, by name
@@ -192,6 +193,8 @@ class HttpClient:
         if url.query or url.fragment:
             raise ValueError("a base URL has no query and no fragment")
         self._writer = HeadWriter(self._origin, url.raw_path.decode("ascii"), headers)
+        if isinstance(verify, str):
+            tls_context(verify)  # kept, so that the first connection finds it ready
         self._timeouts = timeouts or Timeouts()
         self._native: NativeTransport | None = None
         self._foreign: ForeignTransport | None = None

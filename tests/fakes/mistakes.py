@@ -32,6 +32,11 @@ MISTAKES: dict[str, tuple[bytes, str, str]] = {
     "an upstream that is no table": (b'upstreams.e = 5', "upstreams.e", "not a table"),
     "no base_url": (_with('[upstreams.e]\nkind = "openai"'), "upstreams.e", "'base_url' is missing"),
     "a base_url that is none": (_with('[upstreams.e]\nkind = "openai"\nbase_url = "nowhere"'), "upstreams.e", "nowhere"),
+    "a CA file that is not there": (
+        _with('[upstreams.e]\nkind = "openai"\nbase_url = "https://x"\nverify = "/missing.pem"'),
+        "upstreams.e.verify", "No such file"),
+    "a host_cache that is no size": (
+        _with('[upstreams.e]\nkind = "llama"\nhost_cache = "lots"'), "upstreams.e.host_cache", "not a size"),
     "a timeout of nothing": (
         _with('[upstreams.e]\nkind = "openai"\nbase_url = "http://x"\ntimeout = {connect_s = 0}'),
         "upstreams.e.timeout.connect_s", "> 0"),
@@ -74,4 +79,5 @@ MISTAKES: dict[str, tuple[bytes, str, str]] = {
 ONLY_BUILT = {
     "a base_url that is none",
     "a CA file that is not there",
+    "a host_cache that is no size",
 }  # found when the upstream is built, not when read

@@ -135,11 +135,10 @@ async def test_a_comment_that_is_due_does_not_follow_the_final_body() -> None:
     silence = KeepAlive(out, 60)
     silence._last -= 61
     silence._look()
-    assert silence._tasks
+    (due,) = silence._tasks
     silence.stop()
     await out({"type": "http.response.body", "body": b"", "more_body": False})
-    while silence._tasks:
-        await asyncio.sleep(0)
+    await asyncio.wait({due})
     assert [message["body"] for message in out.messages] == [b""]
 
 
