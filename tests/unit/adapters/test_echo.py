@@ -7,7 +7,7 @@ import pytest
 
 from adapters.echo import Echo, build
 from adapters.options import EchoOptions
-from fakes.calls import chat
+from fakes.chats import chat
 from proxy.call import Call, Ending, Target, UsageSource
 from proxy.stream import DONE, events
 

@@ -1,6 +1,6 @@
 """The data that is passed from stage to stage: what its few computed things say."""
 
-from fakes.calls import chat
+from fakes.chats import chat
 from proxy.call import ANYBODY, Call, Dialect, Operation, Target, Usage
 
 
