@@ -107,10 +107,12 @@ class Application:
                 loop.add_signal_handler(signal.SIGHUP, self._hung_up)
             except (ValueError, RuntimeError, NotImplementedError):
                 _log.debug("no SIGHUP here: not the main thread")
+        await self.keyring.start()
         try:
             yield
         finally:
             self.stays.gate.draining = True
+            await self.keyring.aclose()
             await asyncio.gather(*(a.aclose() for a in self.house.adapters.values()), *self._closing)
 
     def _hung_up(self) -> None:

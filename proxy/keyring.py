@@ -1,13 +1,25 @@
-"""Who a key belongs to, as the server's door asks it. Keys themselves are made and kept by `proxy.keys`.
+"""Who a key belongs to, as the server's door asks it. Keys are made and kept by `proxy.keys`; this opens it when it is needed.
 
-Deny by default: a bind that others can reach, without a single key, refuses to start.
+Deny by default: a bind that others can reach, without a single key, refuses to start. On a loopback bind nobody is asked
+until the first key exists; from then on everybody is. Without a store on disk nothing is loaded for it.
 """
 
+import asyncio
+import contextlib
 import ipaddress
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from proxy.call import ANYBODY, Principal
+from proxy import log
+from proxy.call import Principal
 from proxy.config import Config
-from proxy.errors import ConfigError, KeyInvalid
+from proxy.errors import ConfigError, KeyInvalid, TraghettoError
+
+if TYPE_CHECKING:
+    from proxy.keys.store import KeyStore
+
+LOOK_S = 0.5  # how often a server without a store looks whether somebody has made one
+_log = log.get("keyring")
 
 
 def is_loopback(host: str) -> bool:
@@ -19,20 +31,88 @@ def is_loopback(host: str) -> bool:
 
 
 class Keys:
-    """No key exists yet: everybody on this machine may enter, unless the configuration requires keys."""
+    """The keyring of one process: `start`, then `required` and `principal` for every request, `aclose`."""
 
-    def __init__(self, config: Config, host: str, file: str = "") -> None:
-        self.required = config.auth.required is True
-        if config.auth.required == "auto" and not is_loopback(host):
+    def __init__(self, config: Config, host: str = "127.0.0.1", file: str = "") -> None:
+        self._mode = config.auth.required
+        self._url = config.store.url
+        self._host = host
+        self._file = file
+        self._reachable = not is_loopback(host)
+        self._store: KeyStore | None = None
+        self._opening = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def required(self) -> bool:
+        if self._mode != "auto":
+            return self._mode
+        return self._reachable or (self._store is not None and self._store.directory.any)
+
+    def principal(self, secret: str) -> Principal:
+        if self._store is None:
+            raise KeyInvalid("This API key is not valid.")
+        return self._store.directory.principal(secret)
+
+    async def store(self) -> "KeyStore":
+        """The store; made on disk if there is none yet. Raises ConfigError."""
+        async with self._opening:
+            if self._store is None:
+                from proxy.keys.store import opened  # SQLAlchemy: not before somebody needs it
+
+                self._store = await opened(self._url, watch=True)
+        return self._store
+
+    async def start(self) -> None:
+        """Raises ConfigError: the store cannot be used, or the door would stand open to everybody."""
+        if self._mode is False:
+            return
+        if await self._is_there():
+            await self.store()
+        else:
+            self._task = asyncio.get_running_loop().create_task(self._look(), name="keyring-look")
+        self._must_not_stand_open()
+
+    def _must_not_stand_open(self) -> None:
+        if self._mode == "auto" and self._reachable and not (self._store and self._store.directory.any):
             raise ConfigError(
-                f"listening on {host} without any API key would let everybody in",
-                file=file,
+                f"listening on {self._host} without any API key would let everybody in",
+                file=self._file,
                 where="server.host",
                 expected="a key (traghetto keys create), a loopback address, or auth.required = false",
             )
 
-    def principal(self, secret: str) -> Principal:
-        if not self.required:
-            return ANYBODY
-        del secret
-        raise KeyInvalid("This API key is not known.")
+    async def _is_there(self) -> bool:
+        if not self._url.startswith("sqlite"):
+            return True
+        path = self._url.partition("///")[2]
+        return bool(path) and await asyncio.to_thread(_exists, path)
+
+    async def _look(self) -> None:
+        while not await self._is_there():  # noqa: ASYNC110 - another process makes the file
+            await asyncio.sleep(LOOK_S)
+        try:
+            await self.store()
+        except TraghettoError as error:
+            _log.error("the key store cannot be opened", why=error.message)
+
+    async def aclose(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        if self._store is not None:
+            await self._store.aclose()
+
+
+def _exists(path: str) -> bool:
+    return Path(path).exists()
+
+
+async def examine(config: Config, host: str, file: str = "") -> None:
+    """What `start` would say, said before anything is served. Raises ConfigError."""
+    keys = Keys(config, host, file)
+    try:
+        await keys.start()
+    finally:
+        await keys.aclose()

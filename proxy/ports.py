@@ -9,6 +9,7 @@ from proxy.call import Call, Ending, Operation, Plan, Principal, Target, Usage
 
 if TYPE_CHECKING:
     from proxy.account import Metered
+    from proxy.keys.store import KeyStore
     from proxy.health import Health
 
 
@@ -94,7 +95,15 @@ class Gate(Protocol):
 
 
 class Keyring(Protocol):
-    """Who a key belongs to. `required` is whether a key is asked for at all."""
+    """Who a key belongs to. `required` is whether a key is asked for at all. `start` and `aclose` frame its use."""
+
+    async def start(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+    async def store(self) -> "KeyStore":
+        """Where keys are made and revoked."""
+        ...
 
     @property
     def required(self) -> bool: ...

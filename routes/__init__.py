@@ -2,7 +2,7 @@
 those that are not `prefixed`. What is not OPEN needs a key as soon as keys are asked for.
 """
 
-from routes import characters, chat, embeddings, models, operations
+from routes import characters, chat, embeddings, keys, models, operations, speech
 from routes._endpoint import Access, Route
 
 OPEN, KEY, ADMIN = Access.OPEN, Access.KEY, Access.ADMIN
@@ -10,12 +10,16 @@ OPEN, KEY, ADMIN = Access.OPEN, Access.KEY, Access.ADMIN
 TABLE: tuple[Route, ...] = (
     Route("POST", "/chat/completions", chat.create, KEY),
     Route("POST", "/embeddings", embeddings.create, KEY),
+    Route("POST", "/audio/speech", speech.create, KEY),
     Route("GET", "/models", models.listed, OPEN),
     Route("GET", "/models/traits", models.traits, OPEN),
     Route("GET", "/models/traits/explain", models.explained, KEY),
     Route("GET", "/models/compatibility_mapping", models.mappings, OPEN),
     Route("GET", "/models/{model_id:path}", models.retrieved, OPEN),
     Route("GET", "/characters", characters.listed, KEY),
+    Route("GET", "/api_keys", keys.listed, ADMIN),
+    Route("POST", "/api_keys", keys.created, ADMIN),
+    Route("DELETE", "/api_keys", keys.revoked, ADMIN),
     Route("GET", "/livez", operations.live, OPEN, prefixed=False),
     Route("GET", "/readyz", operations.ready, OPEN, prefixed=False),
     Route("GET", "/health", operations.health, OPEN, prefixed=False),

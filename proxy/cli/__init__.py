@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("proxy.cli.serve:serve", "Serve. Without a configuration file: the demo model here, offline, no key."),
     "check": ("proxy.cli.check:check", "Validate a configuration: file, key path, what was expected."),
     "doctor": ("proxy.cli.doctor:doctor", "Probe every upstream, trait and mapping, and say what to do."),
+    "keys": ("proxy.cli.keys:keys", "Make, list and revoke API keys."),
     "models": ("proxy.cli.models:models", "List models: of the configuration, or of one upstream."),
     "mock": ("proxy.cli.mock:mock", "An upstream that answers by script, with seeded faults. For tests."),
     "verify": ("proxy.cli.verify:verify", "Check any OpenAI-like server against the stream contract."),

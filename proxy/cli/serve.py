@@ -1,5 +1,6 @@
 """traghetto serve."""
 
+import asyncio
 import os
 import socket
 from pathlib import Path
@@ -26,13 +27,14 @@ def serve(path: Path | None, host: str | None, port: int | None, workers: int | 
     Without a configuration file it serves the demo model on the local engine: offline, without a key. SIGHUP reads the
     configuration again; SIGTERM lets running calls end.
     """
-    from proxy import log
+    from proxy import keyring, log
     from proxy.app import read_config
 
     log.setup(log_level, json=os.environ.get("TRAGHETTO_LOG_FORMAT") == "json")
     config, file = read_config(path)
     host = host or config.server.host
     port = config.server.port if port is None else port
+    asyncio.run(keyring.examine(config, host, file))
     listener = bound(host, port, file)
     if (workers or config.server.workers) > 1:
         _serve_many(config, file, listener, workers or config.server.workers, log_level)
