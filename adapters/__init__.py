@@ -15,6 +15,10 @@ KINDS: dict[str, str] = {
     "openai": "adapters.openai_api.adapter:build",
     "llama": "adapters.llama.adapter:build",
     "echo": "adapters.echo:build",
+    "offline": "adapters.offline.adapter:build",
+    "venice": "adapters.venice:build",
+    "novita": "adapters.novita.llm:build",
+    "bytez": "adapters.bytez.chat:build",
 }
 
 

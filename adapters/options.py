@@ -84,6 +84,7 @@ class VaikerAIOptions(_Jobs, frozen=True, forbid_unknown_fields=True, tag="vaike
 class NovitaOptions(_Jobs, frozen=True, forbid_unknown_fields=True, tag="novita"):
     base_url: str = "https://api.novita.ai"
     llm_path: str = "/openai/v1"
+    default_max_tokens: Annotated[int, Meta(ge=1)] = 4096  # of a chat that names no limit: Novita wants one
     nsfw_threshold: float = 80.0
 
 

@@ -1,41 +1,40 @@
-"""Calls for unit tests, as the chat route makes them: a real body, decoded as it is there, and a plan over one model."""
+"""A Call with its Plan, as the stages before an adapter would have made it, for tests of one adapter alone."""
 
 import json
 from typing import Any
 
-from proxy.call import ANYBODY, Call, Dialect, Operation, Plan, Principal, Target
-from proxy.catalogue import Model
-from proxy.features import NONE, Features
+from proxy.call import ANYBODY, Call, Dialect, Operation, Plan, Target
+from proxy.catalogue import Catalogue, Model
+from proxy.features import features_of
 from proxy.wire.body import fields_of, head_of
 from proxy.wire.chat import ChatRequest
 
-
-def model(id: str = "ours", **more: Any) -> Model:
-    targets = more.pop("targets", (Target("up", "theirs"),))
-    return Model(id=id, type=more.pop("type", "text"), name=more.pop("name", id), targets=targets, **more)
+NOBODY = Catalogue(models={}, traits={}, mappings={}, characters={}, upstreams=frozenset())
 
 
-def chat(
-    text: str = "Where does the ferry go?",
-    *,
-    plan: Model | None = None,
-    features: Features = NONE,
-    principal: Principal = ANYBODY,
-    **body: Any,
-) -> Call:
-    """A chat call; keywords are keys of its body."""
-    raw = json.dumps({"model": "ours", "messages": [{"role": "user", "content": text}], **body}).encode()
+def chat_call(target: Target, *, suffix: dict[str, Any] | None = None, **body: Any) -> Call:
+    """A chat at `target`, of a model that callers know as `m`. `suffix` are the features of the model's name."""
+    raw = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hello"}]} | body).encode()
     request = head_of(raw, ChatRequest)
     call = Call(
-        id="req_1",
+        id="call-1",
         operation=Operation.CHAT,
         dialect=Dialect.OPENAI,
         request=request,
         raw=raw,
         fields=fields_of(raw),
-        principal=principal,
+        principal=ANYBODY,
         stream=bool(request.stream),
     )
-    served = plan or model()
-    call.plan = Plan(served, served.targets, request.model, "id", features)
+    model = Model(id="m", type="text", name="m", targets=(target,))
+    features = features_of(request.venice_parameters, suffix or {}, NOBODY)
+    call.plan = Plan(model, (target,), "m", "id", features)
     return call
+
+
+async def drained(reply: Any) -> bytes:
+    """Everything that a Reply gives until its end."""
+    out = b""
+    while data := await reply.next():
+        out += data
+    return out

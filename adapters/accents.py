@@ -1,0 +1,56 @@
+"""What the vendors that nearly speak OpenAI's dialect share: its adapter, with their own body, headers and errors.
+
+A subclass says what goes out (`_body`) and what a refusal means (`_failure`); the answer is read as any OpenAI-like one.
+"""
+
+import msgspec
+
+from adapters._http import HttpClient, HttpResponse, TransportError
+from adapters.faults import retry_after_s, transport_fault
+from adapters.openai_api import failures
+from adapters.openai_api.adapter import MAX_ERROR, OpenAI
+from adapters.options import OpenAIOptions, Remote
+from proxy.errors import UpstreamError
+from proxy.ports import Caps
+
+_SHARED = Remote.__struct_fields__
+
+
+def dialect(options: Remote) -> OpenAIOptions:
+    """The options of an upstream of another kind, as those of the dialect."""
+    return OpenAIOptions(**{name: getattr(options, name) for name in _SHARED}, developer_role=False)
+
+
+class Accented(OpenAI):
+    """OpenAI's dialect with another body and other errors."""
+
+    def __init__(self, name: str, options: Remote, client: HttpClient, caps: Caps) -> None:
+        super().__init__(name, dialect(options), client)
+        self.caps = caps
+
+    async def _send(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> HttpResponse:
+        """The response whose status is good; its body is still to come."""
+        try:
+            response = await self._client.send(method, path, headers=headers, content=body)
+            if response.status < 300:
+                return response
+            try:
+                said = await response.read(MAX_ERROR)
+            finally:
+                response.close()
+        except TransportError as error:
+            raise transport_fault(error, self.name) from None
+        raise self._failure(response, said)
+
+    def _failure(self, response: HttpResponse, said: bytes) -> UpstreamError:
+        """A refusal, its body read, → what it means."""
+        return failures.from_status(response.status, said, retry_after_s(response), self.name)
+
+
+def object_in(body: bytes) -> dict[str, object]:
+    """A JSON object, or an empty one for what is none."""
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,143 @@
+"""Kind `venice`: Venice itself upstream. Its schema refuses unknown keys, so only those that it has go out.
+
+Feature suffixes in a target's name and every venice_parameter are kept: Venice honours them. Characters of our own are
+put in front as a system message; a slug that we do not know goes to Venice. Its balance is never told to a caller.
+"""
+
+from typing import Any, ClassVar
+
+import msgspec
+
+from adapters._http import HttpClient, HttpResponse
+from adapters.accents import Accented, object_in
+from adapters.line import client_of
+from adapters.openai_api import failures
+from adapters.options import VeniceOptions
+from proxy.call import Call, Operation, Target
+from proxy.errors import Fault, UpstreamError
+from proxy.params import sort_out
+from proxy.ports import Caps
+from proxy.wire.body import encode
+from proxy.wire.chat import ChatRequest
+
+_TRUE = msgspec.Raw(b"true")
+_MAX_STOPS = 4
+
+CAPS = Caps(
+    operations=frozenset({Operation.CHAT}),
+    forwards=frozenset(
+        {
+            "frequency_penalty",
+            "logprobs",
+            "max_completion_tokens",
+            "max_temp",
+            "max_tokens",
+            "min_p",
+            "min_temp",
+            "n",
+            "parallel_tool_calls",
+            "presence_penalty",
+            "repetition_penalty",
+            "response_format",
+            "seed",
+            "stop",
+            "stop_token_ids",
+            "temperature",
+            "tool_choice",
+            "tools",
+            "top_k",
+            "top_logprobs",
+            "top_p",
+        }
+    ),
+    refuses=frozenset({"functions", "function_call", "audio", "web_search_options"}),
+    venice=True,
+)
+
+
+class Venice(Accented):
+    """Kind `venice`."""
+
+    kind: ClassVar[str] = "venice"
+
+    def __init__(self, name: str, options: VeniceOptions, client: HttpClient) -> None:
+        super().__init__(name, options, client, CAPS)
+
+    def _body(self, call: Call, target: Target) -> bytes:
+        request: ChatRequest = call.request
+        done = sort_out(call.fields, self.caps)
+        kept: dict[str, Any] = done.kept
+        call.dropped = done.dropped
+        # Venice takes neither a seed below 1 nor a top_k below 0: both ask for nothing that leaving them out does not give.
+        for key, least in (("seed", 1), ("top_k", 0)):
+            if key in kept and getattr(request, key) < least:
+                del kept[key]
+                call.dropped.append(key)
+        if request.tools:
+            kept["tools"] = [_tool(tool) for tool in msgspec.json.decode(call.fields["tools"])]
+        if isinstance(request.stop, list) and not request.stop:
+            kept.pop("stop", None)
+        if request.response_format == {"type": "text"}:
+            kept.pop("response_format", None)
+        out: dict[str, Any] = {"model": target.model, "messages": self._messages(call), **kept}
+        if extras := _extras(call):
+            out["venice_parameters"] = extras
+        if call.stream:
+            out |= {"stream": _TRUE, "stream_options": {"include_usage": True}}
+        return encode(out)
+
+    def _messages(self, call: Call) -> Any:
+        """As they came, but that an assistant's content must be there, null where tool calls stand for it."""
+        messages = super()._messages(call)
+        request: ChatRequest = call.request
+        if all(message.role != "assistant" or message.content is not None for message in request.messages):
+            return messages
+        rows = msgspec.json.decode(messages) if isinstance(messages, msgspec.Raw) else messages
+        return [{"content": None, **row} if row.get("role") == "assistant" else row for row in rows]
+
+    def _failure(self, response: HttpResponse, said: bytes) -> UpstreamError:
+        """Venice's `details` say which field it means; the sentence beside them only that one is wrong."""
+        error = super()._failure(response, said)
+        if error.fault is Fault.REFUSED and (found := _first_detail(object_in(said).get("details"))):
+            param, text = found
+            worded = failures.Said(f"Invalid request: {param!r}: {text}", param=param)
+            return failures.from_status(
+                response.status, encode({"error": msgspec.to_builtins(worded)}), error.retry_after_s, self.name
+            )
+        return error
+
+
+def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+    """Venice's function objects are closed: `strict` is OpenAI's alone."""
+    function = tool.get("function")
+    if not isinstance(function, dict) or "strict" not in function:
+        return tool
+    return {**tool, "function": {key: value for key, value in function.items() if key != "strict"}}
+
+
+def _extras(call: Call) -> dict[str, Any]:
+    """The venice_parameters that were asked for, wherever; a character that is ours is spoken already."""
+    if call.plan is None:
+        return {}
+    asked = msgspec.to_builtins(call.plan.features.venice)
+    if call.plan.features.foreign_character is None:
+        asked.pop("character_slug", None)
+    return {key: value for key, value in asked.items() if value is not None}
+
+
+def _first_detail(details: Any, path: str = "") -> tuple[str, str] | None:
+    """The first field of a tree of `_errors` that has one, and what it says."""
+    if not isinstance(details, dict):
+        return None
+    texts = details.get("_errors")
+    if path and isinstance(texts, list) and texts:
+        return path, str(texts[0])
+    for key, inner in details.items():
+        if key != "_errors" and (found := _first_detail(inner, f"{path}.{key}" if path else key)):
+            return found
+    return None
+
+
+def build(name: str, options: VeniceOptions) -> Venice:
+    """See `adapters.build`. Opens no connection."""
+    return Venice(name, options, client_of(options))

@@ -1,0 +1,369 @@
+"""One suite over the kinds of upstream that are not simply OpenAI's: the same chat, the same errors, the same manners.
+
+Each kind is a row: its double, how it is configured, how it says no. The gateway runs over sockets, and openai-python is the
+caller; the doubles count what was created and how each exchange ended.
+"""
+
+import json
+import socket
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import openai
+import pytest
+
+from fakes.doubles import faults
+from fakes.doubles.bytez import BytezDouble
+from fakes.doubles.clockwork import Pace
+from fakes.doubles.faults import Fault
+from fakes.doubles.novita import NovitaDouble
+from fakes.doubles.server import Double
+from fakes.doubles.venice import VeniceDouble
+from fakes.gateway import Gateway, gateway
+
+GONE_S = 0.1
+SLOW = Pace(queue=0.02, first=0.02, token=0.25, image=0.02, cold=0.02)
+QUICK = Pace.quick()
+
+
+def as_error(status: int, body: Any) -> Fault:
+    return faults.answer(status, body)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind. `refusals`: what the upstream answers to a create → (status, code) that our caller reads."""
+
+    kind: str
+    double: Callable[..., Double]
+    model: str
+    create: str
+    refusals: dict[str, tuple[Fault, int, str]]
+    options: dict[str, str] = field(default_factory=dict)
+    tools: bool = False
+    counts: bool = True  # usage comes from upstream
+    leaves: str = "closes"  # closes | abandons | cancels
+
+
+def openai_like(unauthorised: Any, broke: Any, missing: Any, busy: Any, down: Any) -> dict[str, tuple[Fault, int, str]]:
+    """The usual five refusals, as (status, body) each."""
+    return {
+        "401": (as_error(*unauthorised), 502, "upstream_auth_failed"),
+        "402": (as_error(*broke), 503, "upstream_unavailable"),
+        "404": (as_error(*missing), 502, "upstream_error"),
+        "429": (as_error(*busy), 429, "upstream_rate_limited"),
+        "5xx": (as_error(*down), 502, "upstream_error"),
+        "html": (faults.html_502(), 502, "upstream_error"),
+        "garbage": (faults.garbage_json(), 502, "upstream_error"),
+        "empty": (faults.empty_200(), 502, "upstream_error"),
+        "reset": (faults.reset(), 502, "upstream_error"),
+    }
+
+
+def flat(status: int, reason: str) -> tuple[int, Any]:
+    return status, {"code": status, "reason": reason, "message": reason.lower().replace("_", " "), "metadata": {}}
+
+
+ROWS = [
+    Row(
+        "venice",
+        VeniceDouble,
+        "llama-3.3-70b",
+        "/chat/completions",
+        openai_like(
+            (401, {"error": "Authentication failed"}),
+            (402, {"error": "Insufficient USD or Diem balance to complete request"}),
+            (404, {"error": "Specified model not found"}),
+            (429, {"error": "Rate limit exceeded"}),
+            (500, {"error": "Inference processing failed"}),
+        )
+        | {"full": (as_error(503, {"error": "The model is at capacity."}), 503, "upstream_unavailable")},
+        tools=True,
+    ),
+    Row(
+        "novita",
+        NovitaDouble,
+        "deepseek/deepseek-r1",
+        "/chat/completions",
+        openai_like(
+            flat(403, "INVALID_API_KEY"),
+            flat(403, "NOT_ENOUGH_BALANCE"),
+            flat(404, "MODEL_NOT_FOUND"),
+            flat(429, "TOKEN_LIMIT_EXCEEDED"),
+            flat(500, "GET_RESULT_FAILED"),
+        )
+        | {
+            "wallet": (as_error(*flat(400, "BILLING_BALANCE_NOT_ENOUGH")), 503, "upstream_unavailable"),
+            "no key": (as_error(*flat(400, "MISSING_API_KEY")), 502, "upstream_auth_failed"),
+            "body": (as_error(*flat(400, "INVALID_REQUEST_BODY")), 400, "invalid_request"),
+            "down": (as_error(*flat(503, "SERVICE_NOT_AVAILABLE")), 503, "upstream_unavailable"),
+        },
+        tools=True,
+    ),
+    Row(
+        "bytez",
+        lambda **more: BytezDouble(plan=8, **more),
+        "Qwen/Qwen3-4B",
+        "/chat/completions",
+        openai_like(
+            (401, {"error": "Unauthorized", "output": None}),
+            (402, {"status": 402, "error": "Payment Required", "message": "You have run out of credits"}),
+            (404, {"error": "Model x not found", "output": None}),
+            (429, {"error": "Rate limit exceeded", "output": None}),
+            (500, {"error": "Internal", "output": None}),
+        )
+        | {"error in 200": (as_error(200, {"error": "CUDA out of memory", "output": None}), 502, "upstream_error")},
+    ),
+]
+TOOL = {"type": "function", "function": {"name": "ferry", "parameters": {"type": "object"}, "strict": True}}
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}}
+
+
+@dataclass
+class Stage:
+    """A kind's double with the gateway in front of it."""
+
+    row: Row
+    double: Any
+    gate: Gateway
+    client: openai.OpenAI
+
+    def ask(self, text: str = "one two three", **more: Any) -> Any:
+        more = {"messages": [{"role": "user", "content": text}]} | more
+        return self.client.chat.completions.create(model="m", **more)
+
+    def creates(self) -> list[Any]:
+        return [s for s in self.double.seen("POST", self.row.create) if not s.path.endswith(("/progress", "/cancel"))]
+
+
+def toml_of(row: Row, double: Any, routing: str) -> str:
+    more = "\n".join(f"{key} = {value}" for key, value in row.options.items())
+    return f"""
+[upstreams.up]
+kind = "{row.kind}"
+base_url = "{double.base_url}"
+api_key = "{double.key}"
+timeout = {{connect_s = 2, first_byte_s = 5, between_bytes_s = 5, total_s = 20}}
+{more}
+
+[models.m]
+targets = [{{upstream = "up", model = "{row.model}"}}]
+
+[routing]
+{routing}
+breaker = {{failures = 1000000}}
+"""
+
+
+def staged(row: Row, pace: Pace, routing: str = "retries = 0") -> Iterator[Stage]:
+    with row.double(pace=pace) as double, gateway(toml_of(row, double, routing)) as gate:
+        client = openai.OpenAI(base_url=gate.v1, api_key="x", max_retries=0, timeout=20)
+        with client:
+            yield Stage(row, double, gate, client)
+
+
+rows = pytest.mark.parametrize("row", ROWS, ids=[row.kind for row in ROWS])
+
+
+@pytest.fixture
+def stage(row: Row) -> Iterator[Stage]:
+    yield from staged(row, QUICK)
+
+
+@pytest.fixture
+def slow(row: Row) -> Iterator[Stage]:
+    yield from staged(row, SLOW)
+
+
+@pytest.fixture
+def eager(row: Row) -> Iterator[Stage]:
+    """With retries, as a deployment has them."""
+    yield from staged(row, QUICK, "retries = 2")
+
+
+@rows
+def test_a_chat(stage: Stage) -> None:
+    got = stage.ask("one two three", temperature=0.5, max_tokens=50)
+    assert got.choices[0].message.content.strip() == "You said: one two three"
+    assert (got.choices[0].finish_reason, got.model, got.object) == ("stop", "m", "chat.completion")
+    assert got.usage.prompt_tokens > 0
+    assert got.usage.completion_tokens > 0
+    assert stage.double.created in (0, 1)  # not every double counts chats
+    assert len(stage.creates()) == 1
+
+
+@rows
+def test_a_stream(stage: Stage) -> None:
+    chunks = list(stage.ask("uno dos tres", stream=True, stream_options={"include_usage": True}))
+    deltas = [c.choices[0].delta for c in chunks if c.choices]
+    assert deltas[0].role == "assistant"
+    assert "".join(d.content or "" for d in deltas).strip() == "You said: uno dos tres"
+    assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "stop"
+    assert chunks[-1].usage.completion_tokens > 0
+    assert {c.model for c in chunks} == {"m"}
+    assert len(stage.creates()) == 1
+
+
+@rows
+def test_a_limit_ends_with_length(stage: Stage) -> None:
+    got = stage.ask("one two three four five", max_completion_tokens=2)
+    assert got.choices[0].finish_reason == "length"
+    assert "five" not in got.choices[0].message.content
+
+
+@rows
+@pytest.mark.parametrize("stream", [False, True])
+def test_stop_sequences_hold(stage: Stage, stream: bool) -> None:
+    got = stage.ask("one two three", stop=["two"], stream=stream)
+    if stream:
+        chunks = [c for c in got if c.choices]
+        text = "".join(c.choices[0].delta.content or "" for c in chunks)
+        finish = chunks[-1].choices[0].finish_reason
+    else:
+        text, finish = got.choices[0].message.content, got.choices[0].finish_reason
+    assert text.strip() == "You said: one"
+    assert finish == "stop"
+
+
+@rows
+def test_split_characters_arrive_whole(stage: Stage) -> None:
+    stage.double.script(faults.shred(), path=stage.row.create)
+    chunks = stage.ask("köszönöm 渡し船 🚤", stream=True)
+    assert (
+        "".join(c.choices[0].delta.content or "" for c in chunks if c.choices).strip() == "You said: köszönöm 渡し船 🚤"
+    )
+
+
+@rows
+@pytest.mark.parametrize("name", ["tools", "response_format"])
+def test_what_changes_the_answer_is_passed_or_refused_by_name(stage: Stage, name: str) -> None:
+    value: Any = [TOOL] if name == "tools" else SCHEMA
+    if stage.row.tools:
+        stage.ask(**{name: value})
+        assert name in stage.creates()[0].json
+    else:
+        with pytest.raises(openai.BadRequestError) as caught:
+            stage.ask(**{name: value})
+        assert (caught.value.code, caught.value.param) == ("unsupported_parameter", name)
+        assert stage.creates() == []
+
+
+@rows
+def test_a_hint_that_it_cannot_take_is_dropped_and_named(stage: Stage) -> None:
+    raw = stage.client.chat.completions.with_raw_response.create(
+        model="m", messages=[{"role": "user", "content": "x"}], extra_body={"verbosity": "low"}
+    )
+    assert "verbosity" in raw.headers["x-traghetto-dropped"]
+    assert b"verbosity" not in stage.creates()[0].body
+
+
+REFUSALS = [(row, name) for row in ROWS for name in row.refusals]
+
+
+@pytest.mark.parametrize(("row", "name"), REFUSALS, ids=[f"{row.kind}-{name}" for row, name in REFUSALS])
+@pytest.mark.parametrize("stream", [False, True])
+def test_refusals_are_told_as_ours(stage: Stage, name: str, stream: bool) -> None:
+    fault, status, code = stage.row.refusals[name]
+    stage.double.script(fault, method="POST", path=stage.row.create)
+    with pytest.raises(openai.APIStatusError) as caught:
+        list(stage.ask(stream=True)) if stream else stage.ask()
+    assert (caught.value.status_code, caught.value.code) == (status, code)
+    assert stage.double.key not in caught.value.response.text
+    assert stage.double.unused_faults == 0
+
+
+@rows
+def test_a_revoked_key_is_never_the_callers(row: Row) -> None:
+    with row.double(pace=QUICK) as double:
+        toml = toml_of(row, double, "retries = 0").replace(double.key, "canary-of-a-wrong-key-31f0")
+        with gateway(toml) as gate, openai.OpenAI(base_url=gate.v1, api_key="x", max_retries=0) as client:
+            with pytest.raises(openai.InternalServerError) as caught:
+                client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}])
+            assert (caught.value.status_code, caught.value.code) == (502, "upstream_auth_failed")
+            assert "canary-of-a-wrong-key" not in caught.value.response.text
+
+
+@rows
+def test_an_unknown_outcome_is_not_tried_again(eager: Stage) -> None:
+    eager.double.script(faults.reset(accepted=True), method="POST", path=eager.row.create)
+    with pytest.raises(openai.InternalServerError) as caught:
+        eager.ask()
+    assert caught.value.response.headers["x-should-retry"] == "false"
+    assert len(eager.creates()) == 1
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.leaves == "closes"], ids=lambda row: row.kind)
+def test_a_stream_cut_in_the_middle_is_an_error(stage: Stage) -> None:
+    stage.double.script(faults.cut(700), path=stage.row.create)
+    with pytest.raises(openai.APIError) as caught:
+        list(stage.ask("one two three four five six seven eight nine ten", stream=True))
+    assert caught.value.code == "upstream_error"
+
+
+def post(stage: Stage, stream: bool) -> socket.socket:
+    body = {"model": "m", "stream": stream, "messages": [{"role": "user", "content": " ".join("abcdefghij")}]}
+    data = json.dumps(body).encode()
+    client = socket.create_connection(("127.0.0.1", stage.gate.port))
+    head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    client.sendall(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
+    return client
+
+
+def until(true: Callable[[], object], seconds: float) -> float:
+    """Wait for it; how long it took."""
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() - began < seconds
+        time.sleep(0.002)
+    return time.monotonic() - began
+
+
+@rows
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_is_noticed_at_once(slow: Stage, stream: bool) -> None:
+    if not stream:
+        slow.double.script(faults.late(2.0), method="POST", path=slow.row.create)
+    client = post(slow, stream)
+    if stream:
+        got = b""
+        while b"data:" not in got:
+            got += client.recv(65536)
+    else:
+        until(lambda: slow.creates() and slow.gate.app.stays.gate.running, 5)
+    client.close()
+    until(lambda: let_go(slow), GONE_S)
+    until(lambda: slow.gate.app.stays.gate.running == 0, 2)
+    assert len(slow.creates()) == 1
+
+
+def let_go(stage: Stage) -> bool:
+    """What each kind owes an upstream whose client is gone."""
+    return all(seen.ended == "client_closed" for seen in stage.creates())
+
+
+@rows
+def test_no_secret_is_told_to_anybody(stage: Stage, capfd: pytest.CaptureFixture[str]) -> None:
+    told: list[str] = []
+    secrets = [stage.double.key, getattr(stage.double, "worker_secret", stage.double.key)]
+    raw = stage.client.chat.completions.with_raw_response.create(model="m", messages=[{"role": "user", "content": "x"}])
+    told += [raw.text, str(raw.headers)]
+    told.append("".join(chunk.to_json() for chunk in stage.ask(stream=True)))
+    leaky = {
+        "error": f"key {stage.double.key} is bad",
+        "message": f"{stage.double.key}",
+        "code": 400,
+        "detail": stage.double.key,
+    }
+    for status in (400, 401, 429, 500):
+        stage.double.script(as_error(status, leaky), method="POST", path=stage.row.create)
+        with pytest.raises(openai.APIStatusError) as caught:
+            stage.ask()
+        told += [caught.value.response.text, str(caught.value.response.headers)]
+    with urllib.request.urlopen(f"{stage.gate.origin}/metrics") as metrics:
+        told.append(metrics.read().decode())
+    out, err = capfd.readouterr()
+    assert not [secret for secret in secrets for text in (*told, out, err) if secret in text]
+    assert stage.double.leaks == []
