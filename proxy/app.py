@@ -52,13 +52,14 @@ class Application:
         self, config: Config, file: str = "", *, host: str = "127.0.0.1", keyring: Keyring | None = None
     ) -> None:
         self.file = file
-        self.stays = house.foundations(config)
+        metrics = Metrics()
+        self.stays = house.foundations(config, metrics.booked)
         first = house.build(config, build_adapter, self.stays, file=file)
         self.keyring = keyring or Keys(config, host, file)
         self.desk = Desk(
             house=first,
             keyring=self.keyring,
-            metrics=Metrics(),
+            metrics=metrics,
             max_body=size_in_bytes(config.server.max_body_bytes, file=file, where="server.max_body_bytes"),
             keepalive_s=config.server.keepalive_comment_s,
             reload=self.reload if file else None,

@@ -10,6 +10,7 @@ import msgspec
 from proxy import catalogue, log
 from proxy.account import Books
 from proxy.admit import OpenGate
+from proxy.call import Call, Ending, Usage
 from proxy.config import Config, dotted
 from proxy.dispatch import Dispatcher
 from proxy.errors import ConfigError
@@ -20,6 +21,7 @@ from proxy.resolve import Card, Resolver
 from proxy.traits import Measures
 
 Builder = Callable[[str, Any], Adapter]
+Watcher = Callable[[Call, Usage | None, Ending], None]
 
 
 class Foundations(msgspec.Struct):
@@ -30,9 +32,16 @@ class Foundations(msgspec.Struct):
     books: Books
 
 
-def foundations(config: Config) -> Foundations:
+def foundations(config: Config, watch: Watcher | None = None) -> Foundations:
+    """`watch` is told of every call that the books take."""
     books = Books()
-    return Foundations(Health(config.routing.breaker), OpenGate(books.write), books)
+
+    def settled(call: Call, usage: Usage | None, ending: Ending, frames: int) -> None:
+        books.write(call, usage, ending, frames)
+        if watch is not None:
+            watch(call, usage, ending)
+
+    return Foundations(Health(config.routing.breaker), OpenGate(settled), books)
 
 
 def build(

@@ -3,9 +3,12 @@
 Label values are few and ours: paths of the route table, upstream names, endings. Nothing a caller chooses becomes a label.
 """
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from proxy import NAME
+from proxy.call import Call, Ending, Usage
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
@@ -45,6 +48,7 @@ class Metrics:
         self.unpriced = Counter(
             f"{NAME}_unpriced_calls", "Calls whose price is unknown", ["model"], registry=self.registry
         )
+        self._children: dict[tuple[Any, tuple[str, ...]], Any] = {}
         self._by_status: dict[tuple[str, int], Counter] = {}
         self._by_route: dict[str, Histogram] = {}
 
@@ -59,6 +63,31 @@ class Metrics:
         if histogram is None:
             histogram = self._by_route[route] = self._seconds.labels(route)
         histogram.observe(seconds)
+
+    def booked(self, call: Call, usage: Usage | None, ending: Ending) -> None:
+        """One call that reached an upstream ended."""
+        for attempt in call.attempts:
+            upstream = attempt.target.upstream
+            self._child(self.attempts, upstream, attempt.error or "answered").inc()
+            if attempt.error is None and attempt.ms is not None:
+                self._child(self.first_frame, upstream).observe(attempt.ms / 1000)
+        if not call.attempts:
+            return
+        upstream = call.attempts[-1].target.upstream
+        self._child(self.endings, upstream, ending.value).inc()
+        if usage is not None:
+            self._child(self.tokens, upstream, "in").inc(usage.prompt_tokens)
+            self._child(self.tokens, upstream, "out").inc(usage.completion_tokens)
+        if call.plan is not None and call.plan.model.pricing is None and call.plan.model.listed:
+            self._child(self.unpriced, call.plan.model.id).inc()
+
+    def _child(self, metric: Any, *labels: str) -> Any:
+        """A metric's child, looked up once: the library's own look-up takes a lock."""
+        key = (metric, labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return child
 
     def exposition(self) -> bytes:
         return bytes(generate_latest(self.registry))

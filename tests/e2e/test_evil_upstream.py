@@ -119,3 +119,31 @@ def test_the_books_tell_the_same(gate: Gateway, client: openai.OpenAI, mock: Evi
     changed = {ending.value: after[ending] - before[ending] for ending in after}
     assert changed == {"finished": 1, "cancelled": 0, "failed": 2, "interrupted": 0}
     assert gate.app.stays.gate.running == 0
+
+
+def test_the_metrics_tell_the_same(gate: Gateway, client: openai.OpenAI, mock: EvilThread) -> None:
+    """Endings, attempts and tokens of what has just happened are in the exposition."""
+
+    def read(name: str) -> float:
+        value: float | None = gate.app.desk.metrics.registry.get_sample_value(*LABELS[name])
+        return value or 0.0
+
+    before = {name: read(name) for name in LABELS}
+    consume(client, stream=False)
+    mock.script(fault("status", status=500))
+    with pytest.raises(openai.InternalServerError):
+        consume(client, stream=False)
+    changed = {name: read(name) - before[name] for name in LABELS}
+    tokens = changed.pop("tokens")
+    assert changed == {"finished": 1, "failed": 1, "answered": 1, "refused": 1, "requests": 1}
+    assert tokens > 0
+
+
+LABELS: dict[str, tuple[str, dict[str, str]]] = {
+    "finished": ("traghetto_calls_total", {"upstream": "up", "ending": "finished"}),
+    "failed": ("traghetto_calls_total", {"upstream": "up", "ending": "failed"}),
+    "answered": ("traghetto_attempts_total", {"upstream": "up", "outcome": "answered"}),
+    "refused": ("traghetto_attempts_total", {"upstream": "up", "outcome": "upstream_error"}),
+    "tokens": ("traghetto_tokens_total", {"upstream": "up", "direction": "out"}),
+    "requests": ("traghetto_requests_total", {"route": "/v1/chat/completions", "status": "502"}),
+}
