@@ -5,6 +5,8 @@ The witness knows no arithmetic of ours: it writes down who was admitted when, a
 
 import asyncio
 import itertools
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -458,3 +460,15 @@ def test_remaining_says_what_a_header_says(caller: Caller) -> None:
     assert (limit, left) == (60, 59)
     assert reset_us == 1_000_000
     assert grant.remaining(Measure.TPM) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("store", ["memory", "shared", "redis"])
+def test_a_minute_of_kills_and_a_troubled_redis(store: str, request: pytest.FixtureRequest) -> None:
+    """Four processes of 64 clients; the script says what it saw, and whether a limit was exceeded."""
+    if store == "redis":
+        request.getfixturevalue("redis_server")  # or skip
+    script = Path(__file__).parents[1] / "bench" / "limits_soak.py"
+    done = subprocess.run([sys.executable, str(script), "--store", store], capture_output=True, text=True, check=False)
+    print(done.stdout)  # noqa: T201
+    assert done.returncode == 0, done.stdout + done.stderr
