@@ -1,0 +1,35 @@
+"""A House from TOML, wired with the real adapters, without a server around it."""
+
+from proxy import config as configuration
+from proxy import house
+from proxy.pipeline import House
+
+ECHO = """
+[upstreams.near]
+kind = "echo"
+[upstreams.far]
+kind = "openai"
+base_url = "http://127.0.0.1:9/v1"
+api_key = "${FAR_KEY:-}"
+[models.parrot]
+targets = [{upstream = "near", model = "p"}, {upstream = "far", model = "q", priority = 1}]
+traits = ["default"]
+context_tokens = 1000
+pricing = {input_usd = 1.0, output_usd = 2.0}
+[models.lonely]
+targets = [{upstream = "far", model = "z"}]
+"""
+
+
+def read(toml: str = ECHO, env: dict[str, str] | None = None) -> configuration.Config:
+    from adapters.options import KINDS
+
+    return configuration.loads(toml, KINDS, env or {}, file="test.toml")
+
+
+def built(toml: str = ECHO, env: dict[str, str] | None = None) -> House:
+    """Opens nothing."""
+    from adapters import build
+
+    config = read(toml, env)
+    return house.build(config, build, house.foundations(config), file="test.toml")
