@@ -5,6 +5,8 @@ every hosted upstream whose usual environment variable is set.
 from collections.abc import Mapping
 from typing import Any
 
+from proxy.wire.speech import MODEL, VOICES
+
 # Names that clients ask for out of habit. Offline they lead to the demo model; the answer's `model` says so.
 HABITS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-5", "gpt-5-mini", "gpt-3.5-turbo")
 
@@ -15,10 +17,12 @@ EMBEDDING_HABITS = (
     "text-embedding-ada-002",
 )
 
+SPEECH_HABITS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+
 
 def tree(usual_keys: Mapping[str, tuple[str, dict[str, object]]], env: Mapping[str, str]) -> dict[str, Any]:
     """The configuration as a tree, as if read from a file."""
-    upstreams: dict[str, Any] = {"local": {"kind": "llama"}}
+    upstreams: dict[str, Any] = {"local": {"kind": "llama"}, "offline": {"kind": "offline"}}
     for variable, (name, row) in usual_keys.items():
         if env.get(variable):
             upstreams[name] = {**row, "api_key": f"${{{variable}}}"}
@@ -46,9 +50,20 @@ def tree(usual_keys: Mapping[str, tuple[str, dict[str, object]]], env: Mapping[s
         "owned_by": "traghetto",
     }
     mapped = {} if "openai" in upstreams else dict.fromkeys(HABITS, "demo")
+    tts = {
+        "name": "Speech by espeak-ng",
+        "description": "A formant synthesiser under the names of Kokoro's voices, mapped by language and gender; no Kokoro.",
+        "type": "tts",
+        "targets": [{"upstream": "offline", "model": MODEL}],
+        "traits": ["default"],
+        "voices": list(VOICES),
+        "pricing": {"characters_usd": 0.0},
+        "owned_by": "traghetto",
+    }
     embeddings = {} if "openai" in upstreams else dict.fromkeys(EMBEDDING_HABITS, "demo-embedding")
+    speech = {} if "openai" in upstreams else dict.fromkeys(SPEECH_HABITS, MODEL)
     return {
         "upstreams": upstreams,
-        "models": {"demo": demo, "demo-embedding": vectors},
-        "compatibility": {"text": mapped, "embedding": {"demo": "demo-embedding", **embeddings}},
+        "models": {"demo": demo, "demo-embedding": vectors, MODEL: tts},
+        "compatibility": {"text": mapped, "embedding": {"demo": "demo-embedding", **embeddings}, "tts": speech},
     }

@@ -1,4 +1,4 @@
-"""The routes of OpenAI's dialect beside chat: embeddings, for now. Bodies out, answers in.
+"""The routes of OpenAI's dialect beside chat: embeddings and speech. Bodies out, answers in.
 
 It borrows the adapter's `send` and knows neither its socket nor its switches beyond `drops` and `max_batch`. Invariant: a
 batch that was split comes back whole and in order, or not at all.
@@ -11,17 +11,20 @@ from adapters._http import HttpResponse, TransportError
 from adapters.faults import transport_fault
 from adapters.openai_api import whole
 from adapters.options import OpenAIOptions
-from adapters.replies import Whole
-from proxy.call import Call, Operation, Target, Usage
+from adapters.replies import Stream, Whole
+from proxy.call import Call, Ending, Operation, Target, Usage
 from proxy.errors import UpstreamError
 from proxy.media import vectors
+from proxy.media.audio_formats import FORMATS
 from proxy.params import sort_out
 from proxy.ports import Caps, Reply
+from proxy.stream import Splitter
 from proxy.wire import embeddings
 from proxy.wire.body import encode
+from proxy.wire.speech import SpeechRequest
 
 MAX_ANSWER = 256 << 20
-OPERATIONS = frozenset({Operation.EMBEDDINGS})
+OPERATIONS = frozenset({Operation.EMBEDDINGS, Operation.SPEECH})
 _JSON = ("content-type", "application/json")
 
 Send = Callable[[str, str, list[tuple[str, str]], bytes], Awaitable[HttpResponse]]
@@ -35,7 +38,7 @@ class Others:
         self._options = options
         self._caps = caps
         self._send = send
-        self._routes = {Operation.EMBEDDINGS: self._embeddings}
+        self._routes = {Operation.EMBEDDINGS: self._embeddings, Operation.SPEECH: self._speech}
 
     async def open(self, call: Call, target: Target) -> Reply:
         """See `Adapter.open`."""
@@ -65,6 +68,27 @@ class Others:
         out = embeddings.answer(rows, model=call.plan.model.id, encoding=request.encoding_format, prompt_tokens=tokens)
         return Whole(encode(out), Usage(prompt_tokens=tokens))
 
+    async def _speech(self, call: Call, target: Target) -> Reply:
+        """Sound (or events) as it comes, whoever asked for streaming: the dialect has no whole answer."""
+        request: SpeechRequest = call.request
+        done = sort_out(call.fields, self._caps, self._options.drops | {"streaming"})
+        call.dropped = done.dropped
+        body = encode({"model": target.model, "input": request.input, **done.kept})
+        response = await self._send("POST", "/audio/speech", [_JSON, ("x-request-id", call.id)], body)
+        type_ = response.header("content-type") or FORMATS[request.response_format or "mp3"].content_type
+        source = Bytes(response, Usage(characters=len(request.input)), self._name, events=request.events)
+        try:
+            if type_.startswith("application/json"):
+                whole.decoded(await response.read(MAX_ANSWER), self._name)
+                raise whole.malformed(self._name, "an answer that is no sound")
+            return Stream(source, await source.read(), type_)
+        except TransportError as error:
+            source.close()
+            raise transport_fault(error, self._name) from None
+        except BaseException:
+            source.close()
+            raise
+
     async def _asked(self, path: str, headers: list[tuple[str, str]], body: bytes) -> dict[str, Any]:
         response = await self._send("POST", path, headers, body)
         try:
@@ -73,6 +97,39 @@ class Others:
             raise transport_fault(error, self._name) from None
         finally:
             response.close()
+
+
+class Bytes:
+    """An open response, passed on as it comes; events at their boundaries, so that ours can go between them."""
+
+    __slots__ = ("_response", "_splitter", "_upstream", "_whole", "ending", "usage")
+
+    def __init__(self, response: HttpResponse, usage: Usage, upstream: str, *, events: bool = False) -> None:
+        self._response = response
+        self._splitter = Splitter() if events else None
+        self._upstream = upstream
+        self._whole = not events and "content-encoding" not in response.headers  # what was read is all that has come
+        self.usage: Usage | None = usage
+        self.ending: Ending | None = None
+
+    async def read(self) -> bytes:
+        """Raises UpstreamError when the body ends before its end."""
+        while self.ending is None:
+            try:
+                data = await self._response.chunk()
+            except TransportError as error:
+                raise transport_fault(error, self._upstream) from None
+            if not data or (self._whole and self._response.complete):
+                self.ending = Ending.FINISHED
+            out = data
+            if self._splitter is not None:
+                out = self._splitter.feed(data) if data else self._splitter.rest()
+            if out or not data:
+                return out
+        return b""
+
+    def close(self) -> None:
+        self._response.close()
 
 
 def _rows(said: dict[str, Any], count: int, upstream: str) -> list[Sequence[float]]:

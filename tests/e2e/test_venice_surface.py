@@ -1,8 +1,10 @@
 """The routes beside chat, offline and under both prefixes: what answers, in which shape, and what is refused by name."""
 
 import base64
+import json
 import math
 import struct
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,8 +13,10 @@ import openai
 import pytest
 
 from adapters.options import KINDS, USUAL_KEYS
-from fakes.gateway import Gateway
+from fakes.decoded_audio import hear
+from fakes.gateway import Gateway, gateway
 from proxy import config, defaults
+from proxy.media.audio_formats import FORMATS
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +106,114 @@ def test_openai_embeddings(home: Gateway) -> None:
     assert [item.index for item in default.data] == [0, 1]
     for ours, theirs in zip(default.data, plain.data, strict=True):
         assert ours.embedding == pytest.approx(theirs.embedding, abs=1e-6)
+
+
+# ── speech ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+SENTENCE = "The ferry crosses the canal, and nobody waits for long."
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_speech_in_six_formats(base: str, format: str) -> None:
+    url = base + "/audio/speech"
+    sound = post(url, {"input": SENTENCE, "response_format": format, "voice": "bm_george"})
+    assert sound.status_code == 200, sound.text
+    assert sound.headers["content-type"] == FORMATS[format].content_type
+    assert "content-encoding" not in sound.headers
+    heard = hear(sound.content, format)
+    assert 2 < heard.seconds < 6
+    assert heard.rms > 0.01
+
+
+def test_speech_in_a_hurry_and_under_openai_s_names(base: str) -> None:
+    url = base + "/audio/speech"
+    slow = hear(post(url, {"model": "tts-1", "input": SENTENCE, "voice": "alloy"}).content)
+    fast = hear(post(url, {"model": "tts-kokoro", "input": SENTENCE, "voice": "af_alloy", "speed": 2}).content)
+    assert fast.seconds == pytest.approx(slow.seconds / 2, rel=0.05)
+
+
+def test_speech_streams(base: str) -> None:
+    """In pieces, the first of them long before the last."""
+    text = " ".join(f"Sentence {n} tells of the weather over the lagoon." for n in range(20))
+    body = {"input": text, "response_format": "wav", "streaming": True}
+    with httpx.stream("POST", base + "/audio/speech", json=body, timeout=60) as answer:
+        assert answer.headers["content-type"] == "audio/wav"
+        started, arrivals, size = time.monotonic(), [], 0
+        for piece in answer.iter_raw():
+            arrivals.append(time.monotonic() - started)
+            size += len(piece)
+    assert len(arrivals) > 5
+    assert arrivals[0] < arrivals[-1] / 2
+    assert size > 20 * 24_000 * 2
+
+
+def test_speech_in_events(home: Gateway) -> None:
+    body = {"model": "tts-1", "voice": "nova", "input": SENTENCE, "response_format": "mp3", "stream_format": "sse"}
+    answer = post(home.v1 + "/audio/speech", body)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+    assert {event["type"] for event in events[:-1]} == {"speech.audio.delta"}
+    assert events[-1]["type"] == "speech.audio.done"
+    assert events[-1]["usage"]["input_tokens"] > 5
+    assert 2 < hear(b"".join(base64.b64decode(event["audio"]) for event in events[:-1])).seconds < 6
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({}, "input"),
+        ({"input": ""}, "input"),
+        ({"input": "x" * 4097}, "input"),
+        ({"input": "   "}, "input"),
+        ({"input": "x", "voice": "nobody_at_all"}, "voice"),
+        ({"input": "x", "response_format": "ogg"}, "response_format"),
+        ({"input": "x", "speed": 0.2}, "speed"),
+        ({"input": "x", "speed": 4.1}, "speed"),
+        ({"input": "x", "streaming": "yes"}, "streaming"),
+    ],
+)
+def test_speech_refuses_by_name(base: str, body: dict[str, Any], named: str) -> None:
+    assert named in refusal(post(base + "/audio/speech", body))
+
+
+def test_openai_speech(home: Gateway) -> None:
+    with (
+        openai.OpenAI(base_url=home.v1, api_key="k", max_retries=0) as client,
+        client.audio.speech.with_streaming_response.create(
+            model="gpt-4o-mini-tts", voice="shimmer", input=SENTENCE, instructions="softly"
+        ) as answer,
+    ):
+        assert answer.headers["x-traghetto-dropped"] == "instructions"
+        assert hear(answer.read()).codec == "mp3float"
+
+
+# ── another gateway as the upstream ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def front(home: Gateway) -> Iterator[Gateway]:
+    """A gateway whose upstream, of kind openai, is the one at home."""
+    rows = {"vectors": ("embedding", "demo"), "voice": ("tts", "tts-1")}
+    toml = f'[upstreams.up]\nkind = "openai"\nbase_url = "{home.v1}"\napi_key = "k"\n'
+    for name, (type_, model) in rows.items():
+        toml += f'[models.{name}]\ntype = "{type_}"\ntraits = ["default"]\n'
+        toml += f'targets = [{{upstream = "up", model = "{model}"}}]\n'
+    with gateway(toml) as running:
+        yield running
+
+
+def test_embeddings_pass_through(home: Gateway, front: Gateway) -> None:
+    there = post(home.v1 + "/embeddings", {"model": "demo", "input": ["a", "b"]}).json()
+    here = post(front.v1 + "/embeddings", {"model": "vectors", "input": ["a", "b"]}).json()
+    assert here == {**there, "model": "vectors"}
+
+
+def test_speech_passes_through(front: Gateway) -> None:
+    """Sound and events; what the upstream refuses is refused here, by the same name."""
+    url = front.v1 + "/audio/speech"
+    sound = post(url, {"input": SENTENCE, "voice": "nova", "response_format": "flac", "streaming": True})
+    assert sound.headers["content-type"] == "audio/flac"
+    assert 2 < hear(sound.content).seconds < 6
+    events = post(url, {"input": SENTENCE, "voice": "nova", "stream_format": "sse"})
+    assert events.text.count('"speech.audio.done"') == 1
+    assert "voice" in refusal(post(url, {"input": "x", "voice": "nobody"}))
