@@ -68,11 +68,12 @@ def _apply() -> Any:
                 structlog.contextvars.merge_contextvars,
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.format_exc_info,  # before the redaction: messages come from outside as well
                 _redacted,
                 *_renderers(structlog),
             ],
             wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, _Settings.level.upper())),
-            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+            logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
             cache_logger_on_first_use=False,
         )
     return structlog
@@ -81,7 +82,7 @@ def _apply() -> Any:
 def _renderers(structlog: Any) -> list[Any]:
     # Plain tracebacks: the rich ones print local variables, and those hold secrets.
     if _Settings.json:
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        return [structlog.processors.JSONRenderer()]
     return [
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
     ]
@@ -90,7 +91,9 @@ def _renderers(structlog: Any) -> list[Any]:
 def _redacted(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     del logger, method
     for key, value in event.items():
-        if isinstance(value, str) and key not in ("timestamp", "level"):
+        if key == "exception":
+            event[key] = "\n".join(redact(line) for line in str(value).splitlines())
+        elif isinstance(value, str) and key not in ("timestamp", "level"):
             event[key] = redact(value, 4000)
     return event
 

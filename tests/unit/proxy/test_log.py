@@ -79,15 +79,18 @@ def test_a_line_of_the_log(as_json: bool, capsys: Any) -> None:
         assert (line["room"], line["event"], line["level"], line["count"]) == ("traghetto.app", "said more", "info", 3)
 
 
-def test_a_crash_is_logged_without_the_locals_or_the_keys(capsys: Any) -> None:
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "console"])
+def test_a_crash_is_logged_without_the_locals_or_the_keys(as_json: bool, capsys: Any) -> None:
     """The message of an exception comes from outside as well."""
     keep_secret("upstream-secret")
-    log.setup("info")
+    log.setup("info", json=as_json)
     local = "S3CRET" * 3
     try:
-        raise RuntimeError(f"it had {len(local)} characters")
+        raise RuntimeError(f"it had {len(local)} characters, upstream-secret, Bearer {local}")
     except RuntimeError as error:
         log.get("app").error("crash", exc_info=error)
     shown = capsys.readouterr().err
-    assert "RuntimeError: it had 18 characters" in shown
+    assert "RuntimeError: it had 18 characters, [redacted], Bearer [redacted]" in shown
+    assert "test_log.py" in shown
     assert "S3CRET" not in shown
+    assert "upstream-secret" not in shown
