@@ -60,10 +60,20 @@ def tree(usual_keys: Mapping[str, tuple[str, dict[str, object]]], env: Mapping[s
         "pricing": {"characters_usd": 0.0},
         "owned_by": "traghetto",
     }
+    image = {
+        "name": "Placeholder pictures",
+        "description": "No model: a seeded drawing that says it is a placeholder and shows what was asked for.",
+        "type": "image",
+        "targets": [{"upstream": "offline", "model": "dev-placeholder"}],
+        "traits": ["default"],
+        "constraints": {"prompt_characters": 1500, "steps": {"default": 20, "max": 50}, "width_height_divisor": 8},
+        "pricing": {"generation_usd": 0.0},
+        "owned_by": "traghetto",
+    }
     embeddings = {} if "openai" in upstreams else dict.fromkeys(EMBEDDING_HABITS, "demo-embedding")
     speech = {} if "openai" in upstreams else dict.fromkeys(SPEECH_HABITS, MODEL)
     return {
         "upstreams": upstreams,
-        "models": {"demo": demo, "demo-embedding": vectors, MODEL: tts},
+        "models": {"demo": demo, "demo-embedding": vectors, MODEL: tts, "dev-placeholder": image},
         "compatibility": {"text": mapped, "embedding": {"demo": "demo-embedding", **embeddings}, "tts": speech},
     }

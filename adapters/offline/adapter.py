@@ -7,7 +7,7 @@ dropped and named, never imitated.
 import asyncio
 from typing import Any, ClassVar
 
-from adapters.offline import voices
+from adapters.offline import pictures, voices
 from adapters.offline.speech import Speech, reading
 from adapters.offline.spoken import Spoken
 from adapters.options import OfflineOptions
@@ -21,8 +21,8 @@ from proxy.stream import CONTENT_TYPE
 from proxy.wire.speech import SpeechRequest
 
 CAPS = Caps(
-    operations=frozenset({Operation.SPEECH}),
-    forwards=frozenset({"voice", "response_format", "speed", "streaming", "stream_format"}),
+    operations=frozenset({Operation.SPEECH, Operation.IMAGES}),
+    forwards=pictures.FORWARDS | {"voice", "response_format", "speed", "streaming", "stream_format"},
 )
 
 
@@ -37,7 +37,7 @@ class Offline:
         self.caps: Caps = CAPS
         self._speech: Speech | None = None
         self._closing: set[asyncio.Task[Any]] = set()
-        self._routes = {Operation.SPEECH: self._speak}
+        self._routes = {Operation.SPEECH: self._speak, Operation.IMAGES: self._draw}
 
     @property
     def speech(self) -> Speech:
@@ -83,6 +83,10 @@ class Offline:
         if call.stream:
             return Stream(source, first, CONTENT_TYPE if request.events else wish.content_type)
         return Whole(first, usage, wish.content_type)
+
+    async def _draw(self, call: Call, target: Target) -> Reply:
+        del target
+        return await pictures.draw(call)
 
     async def probe(self, target: Target | None = None) -> str:
         """Starts what speaks, and says what it is."""

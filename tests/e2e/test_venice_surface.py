@@ -1,6 +1,7 @@
 """The routes beside chat, offline and under both prefixes: what answers, in which shape, and what is refused by name."""
 
 import base64
+import io
 import json
 import math
 import struct
@@ -11,12 +12,14 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from PIL import Image
 
 from adapters.options import KINDS, USUAL_KEYS
 from fakes.decoded_audio import hear
 from fakes.gateway import Gateway, gateway
 from proxy import config, defaults
 from proxy.media.audio_formats import FORMATS
+from proxy.media.images import read_about
 
 
 @pytest.fixture(scope="module")
@@ -217,3 +220,107 @@ def test_speech_passes_through(front: Gateway) -> None:
     events = post(url, {"input": SENTENCE, "voice": "nova", "stream_format": "sse"})
     assert events.text.count('"speech.audio.done"') == 1
     assert "voice" in refusal(post(url, {"input": "x", "voice": "nobody"}))
+
+
+# ── pictures ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def opened(data: bytes) -> Image.Image:
+    picture = Image.open(io.BytesIO(data))
+    picture.load()
+    return picture
+
+
+@pytest.mark.parametrize("format", ["jpeg", "png", "webp"])
+def test_generate_in_json_and_binary(base: str, format: str) -> None:
+    """The same seed, the same bytes, in both shapes; the size is exact."""
+    body = {"model": "dev-placeholder", "prompt": "a ferry", "width": 320, "height": 256, "seed": 7, "format": format}
+    told = post(base + "/image/generate", body)
+    assert told.status_code == 200, told.text
+    assert told.headers["x-venice-is-blurred"] == "false"
+    said = told.json()
+    assert set(said) == {"id", "images", "request", "timing"}
+    assert said["request"] == body
+    assert said["timing"]["total"] >= said["timing"]["inferenceDuration"] > 0
+    data = base64.b64decode(said["images"][0])
+    picture = opened(data)
+    assert (picture.size, picture.format) == ((320, 256), format.upper())
+    bare = post(base + "/image/generate", {**body, "return_binary": True})
+    assert bare.headers["content-type"] == f"image/{format}"
+    assert bare.content == data
+    other = post(base + "/image/generate", {**body, "return_binary": True, "seed": 8})
+    assert other.content != data
+
+
+def test_generate_writes_what_was_asked_for(base: str) -> None:
+    body = {"model": "default", "prompt": "una gondola è qui", "embed_exif_metadata": True, "return_binary": True}
+    about = read_about(post(base + "/image/generate", {**body, "seed": 3, "style_preset": "anime"}).content)
+    assert (about["prompt"], about["seed"], about["style"]) == ("una gondola è qui", 3, "Anime")
+    assert read_about(post(base + "/image/generate", {**body, "embed_exif_metadata": False}).content) == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": "x" * 1501}, "prompt"),
+        ({"width": 1281}, "width"),
+        ({"height": 0}, "height"),
+        ({"width": 321}, "width"),
+        ({"steps": 51}, "steps"),
+        ({"cfg_scale": 0}, "cfg_scale"),
+        ({"seed": 1_000_000_000}, "seed"),
+        ({"lora_strength": 101}, "lora_strength"),
+        ({"format": "gif"}, "format"),
+        ({"style_preset": "Nobody's"}, "style_preset"),
+        ({"negative_prompt": "x" * 1501}, "negative_prompt"),
+        ({"variants": 2}, "variants"),
+    ],
+)
+def test_generate_refuses_by_name(base: str, body: dict[str, Any], named: str) -> None:
+    answer = post(base + "/image/generate", {"model": "dev-placeholder", "prompt": "a ferry", **body})
+    assert named in refusal(answer)
+
+
+def test_generations(base: str) -> None:
+    """OpenAI's shape, under any model's name."""
+    url = base + "/images/generations"
+    plain = post(url, {"prompt": "a ferry", "size": "256x256", "model": "gpt-image-1"})
+    assert set(plain.json()) == {"created", "data"}
+    assert opened(base64.b64decode(plain.json()["data"][0]["b64_json"])).size == (256, 256)
+    told = post(url, {"prompt": "x", "size": "256x256", "response_format": "url", "output_format": "webp"}).json()
+    head, _, data = told["data"][0]["url"].partition(",")
+    assert head == "data:image/webp;base64"
+    assert opened(base64.b64decode(data)).format == "WEBP"
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"size": "7x"}, "size"),
+        ({"n": 11}, "n"),
+        ({"n": 0}, "n"),
+        ({"background": "pink"}, "background"),
+        ({}, "prompt"),
+    ],
+)
+def test_generations_refuse_by_name(base: str, body: dict[str, Any], named: str) -> None:
+    given = {"prompt": "x", **body} if body else {}
+    assert named in refusal(post(base + "/images/generations", given))
+
+
+def test_openai_generations(home: Gateway) -> None:
+    with openai.OpenAI(base_url=home.v1, api_key="k", max_retries=0) as client:
+        made = client.images.generate(model="dall-e-3", prompt="a ferry", n=2, size="256x256", background="transparent")
+    assert made.data is not None
+    pictures = [opened(base64.b64decode(item.b64_json or "")) for item in made.data]
+    assert [picture.mode for picture in pictures] == ["RGBA", "RGBA"]
+    assert pictures[0].tobytes() != pictures[1].tobytes()
+    one = post(home.venice + "/images/generations", {"prompt": "x", "n": 2})
+    assert "'n'" in refusal(one)
+
+
+def test_styles(base: str) -> None:
+    told = httpx.get(base + "/image/styles").json()
+    assert told["object"] == "list"
+    assert len(set(told["data"])) == len(told["data"]) > 50
