@@ -19,6 +19,7 @@ KINDS: dict[str, str] = {
     "venice": "adapters.venice:build",
     "novita": "adapters.novita.llm:build",
     "bytez": "adapters.bytez.chat:build",
+    "aime": "adapters.aime.adapter:build",
 }
 
 

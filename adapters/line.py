@@ -1,6 +1,6 @@
 """The line to one upstream, as its options describe it."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from adapters._http import HttpClient, Timeouts, TransportError
 from adapters.options import Remote
@@ -39,3 +39,8 @@ def client_of(options: Remote, *, headers: Sequence[tuple[str, str]] | None = No
     except TransportError:  # its message may show the key
         said = "a header, or the key, holds what HTTP cannot carry"
         raise ConfigError(said, where="headers", expected="printable text without line breaks") from None
+
+
+async def once(body: bytes) -> AsyncIterator[bytes]:
+    """A body that is never sent a second time, not even on a stale connection: for what creates a job that costs money."""
+    yield body
