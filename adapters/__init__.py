@@ -20,6 +20,7 @@ KINDS: dict[str, str] = {
     "novita": "adapters.novita.llm:build",
     "bytez": "adapters.bytez.chat:build",
     "aime": "adapters.aime.adapter:build",
+    "vaikerai": "adapters.vaikerai.adapter:build",
 }
 
 

@@ -22,6 +22,7 @@ from fakes.doubles.clockwork import Pace
 from fakes.doubles.faults import Fault
 from fakes.doubles.novita import NovitaDouble
 from fakes.doubles.server import Double
+from fakes.doubles.vaikerai import VaikerDouble
 from fakes.doubles.venice import VeniceDouble
 from fakes.gateway import Gateway, gateway
 
@@ -135,6 +136,35 @@ ROWS = [
             "validation": (as_error(400, {"success": False, "error": ["top_k is odd"]}), 400, "invalid_request"),
         },
         leaves="abandons",
+    ),
+    Row(
+        "vaikerai",
+        VaikerDouble,
+        "meta/meta-llama-3-70b-instruct",
+        "/predictions$",
+        openai_like(
+            (
+                401,
+                {"title": "Unauthenticated", "detail": "You did not pass a valid authentication token", "status": 401},
+            ),
+            (402, {"title": "Insufficient credit", "detail": "You have insufficient credit", "status": 402}),
+            (404, {"detail": "The specified model does not exist", "status": 404}),
+            (429, {"detail": "Request was throttled. Expected available in 1 second."}),
+            (500, {"detail": "oops", "status": 500}),
+        )
+        | {
+            "input": (
+                as_error(422, {"title": "Input validation failed", "detail": "- input.x"}),
+                400,
+                "invalid_request",
+            ),
+            "version": (
+                as_error(422, {"title": "Invalid version or not permitted", "detail": "x"}),
+                502,
+                "upstream_error",
+            ),
+        },
+        leaves="cancels",
     ),
 ]
 TOOL = {"type": "function", "function": {"name": "ferry", "parameters": {"type": "object"}, "strict": True}}
@@ -343,7 +373,7 @@ def until(true: Callable[[], object], seconds: float) -> float:
 @rows
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_is_noticed_at_once(slow: Stage, stream: bool) -> None:
-    if not stream:
+    if not stream and slow.row.leaves == "closes":
         slow.double.script(faults.late(2.0), method="POST", path=slow.row.create)
     client = post(slow, stream)
     if stream:
@@ -351,7 +381,8 @@ def test_a_client_that_leaves_is_noticed_at_once(slow: Stage, stream: bool) -> N
         while b"data:" not in got:
             got += client.recv(65536)
     else:
-        until(lambda: slow.creates() and slow.gate.app.stays.gate.running, 5)
+        followed = "" if slow.row.leaves == "closes" else "/progress$|/predictions/"
+        until(lambda: slow.creates() and (not followed or slow.double.seen("GET", followed)), 5)
     client.close()
     until(lambda: let_go(slow), GONE_S)
     until(lambda: slow.gate.app.stays.gate.running == 0, 2)
@@ -363,6 +394,8 @@ def let_go(stage: Stage) -> bool:
     adapter: Any = stage.gate.app.house.adapters["up"]
     if stage.row.leaves == "abandons" and adapter.engine.in_flight:
         return bool(adapter.engine.abandoned == 1)
+    if stage.row.leaves == "cancels" and stage.double.created:
+        return len(stage.double.seen("POST", "/cancel$")) == 1
     return all(seen.ended == "client_closed" for seen in stage.creates())
 
 

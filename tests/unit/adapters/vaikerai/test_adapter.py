@@ -1,0 +1,123 @@
+"""One predictions upstream: references, predictions to their end, and cancelling."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from adapters.options import VaikerAIOptions
+from adapters.vaikerai.adapter import Reference, VaikerAI, build
+from fakes.calls import chat_call, drained
+from fakes.doubles import faults
+from fakes.doubles.clockwork import Pace
+from fakes.doubles.vaikerai import VaikerDouble
+from proxy.call import Target, UsageSource
+from proxy.errors import Fault, UpstreamError
+
+LLAMA = "meta/meta-llama-3-70b-instruct"
+HASH = hashlib.sha256(b"acme/poll-only").hexdigest()
+TARGET = Target("up", LLAMA)
+
+
+@asynccontextmanager
+async def house(**more: Any) -> AsyncIterator[tuple[VaikerDouble, VaikerAI]]:
+    async with VaikerDouble(**{"pace": Pace.quick(), "off_origin": True} | more) as double:
+        preset = {"preset": double.preset}
+        made = build("up", VaikerAIOptions(base_url=double.base_url, api_key=double.key, **preset))  # type: ignore[arg-type]
+        try:
+            yield double, made
+        finally:
+            await made.aclose()
+        assert double.leaks == []  # its URLs lead elsewhere: they are not followed
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "version"),
+    [
+        ("o/n", "/models/o/n/predictions", ""),
+        (f"o/n:{HASH}", "/predictions", HASH),
+        (HASH, "/predictions", HASH),
+        ("deployment:o/n", "/deployments/o/n/predictions", ""),
+        ("o/n?x#y", "/models/o/n%3Fx%23y/predictions", ""),
+    ],
+)
+def test_references(text: str, path: str, version: str) -> None:
+    assert (Reference(text).path, Reference(text).version) == (path, version)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("model", [LLAMA, f"acme/poll-only:{HASH}", HASH])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_prediction_by_each_reference(model: str, stream: bool) -> None:
+    async with house() as (double, upstream):
+        target = Target("up", model)
+        reply = await upstream.open(chat_call(target, stream=stream), target)
+        assert b"hello" in await drained(reply)
+        assert reply.usage is not None
+        assert (reply.usage.completion_tokens, reply.usage.source) == (3, UsageSource.UPSTREAM)
+        assert (double.created, double.cancelled, upstream.engine.in_flight) == (1, 0, 0)
+
+
+@pytest.mark.asyncio
+async def test_the_service_is_told_when_to_give_up() -> None:
+    async with house(preset="replicate") as (double, upstream):
+        await upstream.open(chat_call(TARGET), TARGET)
+        assert double.seen("POST")[0].headers["cancel-after"] == "610s"
+
+
+@pytest.mark.asyncio
+async def test_the_end_may_be_bad() -> None:
+    async with house() as (double, upstream):
+        fates = ({"fail": "E1001"}, Fault.SERVER), ({"fail": "NSFW"}, Fault.POLICY), ({"abort": True}, Fault.SERVER)
+        for fate, fault in fates:
+            double.will(**fate)
+            with pytest.raises(UpstreamError) as caught:
+                await upstream.open(chat_call(TARGET), TARGET)
+            assert (caught.value.fault, caught.value.accepted) == (fault, True)
+
+
+@pytest.mark.asyncio
+async def test_a_client_that_leaves_cancels() -> None:
+    async with house(manual=True) as (double, upstream):
+        task = asyncio.create_task(upstream.open(chat_call(TARGET), TARGET))
+        await double.arrived(1, "GET", "/predictions/")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await double.arrived(1, "POST", "/cancel")
+        assert double.created == 1
+
+
+@pytest.mark.asyncio
+async def test_a_client_that_leaves_while_it_is_created_cancels_too() -> None:
+    async with house(manual=True) as (double, upstream):
+        double.script(faults.late(0.2), method="POST", path="/predictions$")
+        task = asyncio.create_task(upstream.open(chat_call(TARGET), TARGET))
+        await double.arrived(1, "POST", "/predictions$")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await double.arrived(1, "POST", "/cancel")
+        assert double.created == 1
+
+
+@pytest.mark.asyncio
+async def test_a_create_of_unknown_outcome_is_not_sent_twice() -> None:
+    async with house() as (double, upstream):
+        await upstream.open(chat_call(TARGET), TARGET)
+        double.script(faults.reset(accepted=True), method="POST", path="/predictions$")
+        with pytest.raises(UpstreamError) as caught:
+            await upstream.open(chat_call(TARGET), TARGET)
+        assert caught.value.accepted is None
+        assert double.created == 2
+
+
+@pytest.mark.asyncio
+async def test_probe_and_models() -> None:
+    async with house() as (_, upstream):
+        assert (await upstream.probe(TARGET)).startswith("reachable, account ")
+        with pytest.raises(UpstreamError) as caught:
+            await upstream.probe(Target("up", "no/body"))
+        assert caught.value.fault is Fault.MISSING
+        assert [row["id"] for row in await upstream.models("LLAMA-3")] == [LLAMA]
