@@ -77,8 +77,17 @@ class ChatStream:
         if not block or self.ending is not None:
             return b""
         if not self._head:
-            return self._slowly(block)
-        cut = self._regular_until(block)
+            # The first event teaches how the others begin; what came in the same read need not be slow for it.
+            first = block.find(b"\n\n") + 2
+            out = self._slowly(block[:first])
+            if first == len(block) or self.ending is not None:
+                return out
+            return out + self._ready(block[first:])
+        return self._ready(block)
+
+    def _ready(self, block: bytes) -> bytes:
+        """Whole events: as much as may pass unseen, the rest one by one."""
+        cut = self._regular_until(block) if self._head else 0
         if cut == len(block):
             return self._passed_on(block)
         if cut == 0:

@@ -207,11 +207,17 @@ async def measure(subject: Subject, direct: Subject, seconds: float, folder: Pat
         if use_wrk
         else await rate(subject, SMALL, 16, seconds)
     )
-    await rate(subject, BURST, 4, 0.5)
-    row["streams_s"] = await rate(subject, BURST, 16, seconds)
     slow = subject.name == "litellm"
-    row.update(await paced(subject, 10 if slow else 200))
+    try:
+        await rate(subject, BURST, 4, 0.5)
+        row["streams_s"] = await rate(subject, BURST, 16, seconds)
+        row.update(await paced(subject, 10 if slow else 200))
+    except (RuntimeError, ConnectionError) as error:
+        if subject.name == "traghetto":
+            raise
+        print(f"{subject.name} fails at streams: {str(error).splitlines()[0]}")  # its cells stay empty
     if subject.pids:
+        slow = slow or "streams_s" not in row
         row["rss_400"] = 0.0 if slow else await rss_at(subject, 400)
         row["rss_1000"] = 0.0 if slow else await rss_at(subject, 1000)
         row["added_p50"], row["added_p99"] = await latency(subject, direct, 100 if slow else 2000)
