@@ -1,0 +1,75 @@
+"""The local engine as an upstream, with a real process behind it."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from adapters.llama.adapter import Llama, _Progress, build
+from adapters.options import LlamaOptions
+from fakes.chats import chat
+from proxy.call import Ending, Target, UsageSource
+from proxy.errors import Fault, UpstreamError
+from proxy.stream import DONE, events
+
+BODY: dict[str, Any] = {"max_tokens": 5, "temperature": 0, "ignore_eos": True, "vendor": 1}
+
+
+@pytest_asyncio.fixture
+async def llama() -> AsyncIterator[Llama]:
+    made = build("local", LlamaOptions(context_tokens=512, parallel=2, threads=1))
+    yield made
+    await made.aclose()
+
+
+@pytest.mark.asyncio
+async def test_whole_stream_and_leaving(llama: Llama, tiny_path: Path) -> None:
+    here = Target("local", str(tiny_path))
+    call = chat("x", **BODY)
+    reply = await llama.open(call, here)
+    answer = json.loads(await reply.next())
+    assert (answer["model"], answer["usage"]["completion_tokens"]) == ("ours", 5)
+    assert call.dropped == ["vendor"]
+    assert reply.usage is not None
+    assert reply.usage.source is UsageSource.TOKENIZER
+
+    streamed = await llama.open(chat("x", stream=True, stream_options={"include_usage": True}, **BODY), here)
+    out = b""
+    while streamed.ending is None:
+        out += await streamed.next()
+    assert out.endswith(DONE)
+    chunks = [json.loads(event.data or b"") for event in events(out.removesuffix(DONE))]
+    said = "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"])
+    assert said == answer["choices"][0]["message"]["content"]
+    assert chunks[-1]["usage"]["completion_tokens"] == 5
+    assert streamed.ending is Ending.FINISHED
+    streamed.close()
+
+    left = await llama.open(chat("x", stream=True, **{**BODY, "max_tokens": 400}), here)
+    await left.next()
+    left.close()
+    assert [status.users for status in llama.fleet.statuses()] == [0], "who leaves holds nothing"
+    assert "tokens of context" in await llama.probe(here)
+    assert tiny_path.name in await llama.probe()
+    assert llama.facts(here)["state"] == "ready"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_model_that_is_not_here(llama: Llama, stream: bool) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        await llama.open(chat(stream=stream), Target("local", "nowhere.gguf"))
+    assert (caught.value.fault, caught.value.accepted) == (Fault.MISSING, False)
+    assert "nothing" in await llama.probe()
+
+
+def test_progress_is_told() -> None:
+    progress = _Progress()
+    assert "free place" in progress.said()
+    progress(0.4)
+    assert progress.said() == "loading the model: 40%"
+    progress(1.0)
+    assert "free place" in progress.said()
