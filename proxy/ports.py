@@ -9,8 +9,8 @@ from proxy.call import Call, Ending, Operation, Plan, Principal, Target, Usage
 
 if TYPE_CHECKING:
     from proxy.account import Metered
-    from proxy.keys.store import KeyStore
     from proxy.health import Health
+    from proxy.keys.store import KeyStore
 
 
 class Caps(msgspec.Struct, frozen=True):

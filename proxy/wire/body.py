@@ -48,13 +48,14 @@ def head_of(raw: bytes, type_: type[T]) -> T:
     if decoder is None:
         decoder = _decoders[type_] = msgspec.json.Decoder(type_)
     try:
-        return decoder.decode(raw)
+        head: T = decoder.decode(raw)
     except msgspec.ValidationError as error:
         raise explained(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"The request body is not valid JSON: {error}") from None
     except RecursionError:
         raise BadRequest("The request body is nested too deeply.") from None
+    return head
 
 
 def converted(value: Any, type_: type[T], at: str = "") -> T:

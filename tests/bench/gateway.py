@@ -124,11 +124,16 @@ async def rate(subject: Subject, body: bytes, connections: int, seconds: float) 
 
 def wrk_rate(subject: Subject, body: bytes, connections: int, seconds: float, folder: Path) -> float:
     script = folder / "post.lua"
-    lines = ['wrk.method = "POST"', f"wrk.body = [[{body.decode()}]]", 'wrk.headers["content-type"] = "application/json"']
+    lines = [
+        'wrk.method = "POST"',
+        f"wrk.body = [[{body.decode()}]]",
+        'wrk.headers["content-type"] = "application/json"',
+    ]
     lines += [f'wrk.headers["{key}"] = "{value}"' for key, value in subject.headers.items()]
     script.write_text("\n".join(lines))
     command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(script)]
-    said = subprocess.run([*command, f"http://127.0.0.1:{subject.port}{subject.path}"], capture_output=True, text=True, check=True).stdout
+    url = f"http://127.0.0.1:{subject.port}{subject.path}"
+    said = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in said:
         raise RuntimeError(said)
     found = re.search(r"Requests/sec:\s+([\d.]+)", said)
@@ -281,7 +286,9 @@ def main() -> None:
         day = datetime.date.today().isoformat()
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
         path = Path(__file__).parent / "results" / f"{day}-gateway.md"
-        path.write_text(f"# The gateway beside its peers, {day}\n\nMachine: {machine}.\n\n{said}\n\n## Method\n\n{__doc__}")
+        path.write_text(
+            f"# The gateway beside its peers, {day}\n\nMachine: {machine}.\n\n{said}\n\n## Method\n\n{__doc__}"
+        )
         print(f"written to {path}")
 
 

@@ -106,7 +106,18 @@ def traghetto(upstream_port: int, folder: Path) -> Iterator[Subject]:
         '[models.bench]\ntargets = [{upstream = "up", model = "bench"}]\npricing = {input_usd = 1.0, output_usd = 2.0}\n'
         '[models.paced]\ntargets = [{upstream = "up", model = "paced"}]\npricing = {input_usd = 1.0, output_usd = 2.0}\n'
     )
-    command = [sys.executable, "-m", "proxy", "serve", "--config", str(config), "--port", str(port), "--log-level", "warning"]
+    command = [
+        sys.executable,
+        "-m",
+        "proxy",
+        "serve",
+        "--config",
+        str(config),
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+    ]
     with process(command, GATEWAY_CORE, cwd=ROOT) as child:
         ready = answers(port, 20, b"GET /readyz HTTP/1.0\r\nhost: x\r\n\r\n")
         yield Subject("traghetto", port, [child.pid], ready_s=ready)
@@ -131,7 +142,15 @@ def nginx(upstream_port: int, folder: Path) -> Iterator[Subject]:
 def vllm_router(upstream_port: int, folder: Path) -> Iterator[Subject]:
     port = free_port()
     binary = Path(os.environ["PEERS_DIR"]) / "vr/bin/vllm-router"
-    command = [str(binary), "--worker-urls", f"http://127.0.0.1:{upstream_port}", "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        str(binary),
+        "--worker-urls",
+        f"http://127.0.0.1:{upstream_port}",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     command += ["--policy", "round_robin", "--prometheus-port", str(free_port()), "--log-level", "error"]
     with process(command, GATEWAY_CORE, cwd=folder) as child:
         ready = answers(port, 60)

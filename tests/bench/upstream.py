@@ -22,7 +22,8 @@ WHOLE = (
     + MESSAGE
     + ',"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":40,"total_tokens":49}}'
 ).encode()
-MODELS = b'{"object":"list","data":[{"id":"bench","object":"model","created":1,"owned_by":"x"},{"id":"paced","object":"model","created":1,"owned_by":"x"}]}'
+CARD = b'{"id":"%b","object":"model","created":1,"owned_by":"x"}'
+MODELS = b'{"object":"list","data":[' + CARD % b"bench" + b"," + CARD % b"paced" + b"]}"
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
 
 

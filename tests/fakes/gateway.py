@@ -53,7 +53,7 @@ class Gateway:
         listener.bind(("127.0.0.1", 0))
         self.port = listener.getsockname()[1]
         serving = asyncio.create_task(self.server.serve(sockets=[listener]))
-        while not self.server.started and not serving.done():
+        while not self.server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.005)
         self._ready.set()
         await serving

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+
 from fakes.doubles import faults, media
 from fakes.doubles.aime import AimeDouble
 from fakes.doubles.clockwork import Pace

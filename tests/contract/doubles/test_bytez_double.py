@@ -10,6 +10,7 @@ import httpx
 import openai
 import pytest
 from bytez import Bytez
+
 from fakes.doubles import faults, media
 from fakes.doubles.bytez import BytezDouble
 from fakes.doubles.clockwork import Pace

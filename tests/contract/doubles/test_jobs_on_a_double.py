@@ -5,12 +5,12 @@ import time
 
 import httpx
 import pytest
-from fakes.doubles import faults
-from fakes.doubles.clockwork import Pace
-from fakes.doubles.vaikerai import VaikerDouble
 
 from adapters.job_pace import Look, Phase
 from adapters.jobs import Job, JobEngine
+from fakes.doubles import faults
+from fakes.doubles.clockwork import Pace
+from fakes.doubles.vaikerai import VaikerDouble
 from proxy.errors import Fault, UpstreamError
 
 PHASES = {"starting": Phase.QUEUED, "processing": Phase.RUNNING, "succeeded": Phase.DONE, "canceled": Phase.CANCELED}

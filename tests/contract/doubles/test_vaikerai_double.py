@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import httpx
 import pytest
 import replicate
+from replicate.exceptions import ModelError, ReplicateError
+from replicate.webhook import Webhooks, WebhookSigningSecret
+
 from fakes.doubles import faults, media
 from fakes.doubles.server import Pace
 from fakes.doubles.vaikerai import VaikerDouble
-from replicate.exceptions import ModelError, ReplicateError
-from replicate.webhook import Webhooks, WebhookSigningSecret
 
 OPEN: list[httpx.Client] = []
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+
 from fakes.doubles import faults, media
 from fakes.doubles.clockwork import Pace
 from fakes.doubles.venice import VeniceDouble

@@ -8,7 +8,10 @@ from fakes.gateway import gateway
 
 
 def test_the_life_of_a_key(tmp_path: Path) -> None:
-    with gateway(f'[store]\nurl = "sqlite:///{tmp_path}/t.db"\n') as gate, httpx2.Client(base_url=gate.venice) as client:
+    with (
+        gateway(f'[store]\nurl = "sqlite:///{tmp_path}/t.db"\n') as gate,
+        httpx2.Client(base_url=gate.venice) as client,
+    ):
 
         def call(method: str, key: str = "", **more: object) -> httpx2.Response:
             headers = {"authorization": f"Bearer {key}"} if key else {}
