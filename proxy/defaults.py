@@ -19,6 +19,8 @@ EMBEDDING_HABITS = (
 
 SPEECH_HABITS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 
+EDIT_HABITS = ("gpt-image-1", "gpt-image-1-mini", "dall-e-2")
+
 
 def tree(usual_keys: Mapping[str, tuple[str, dict[str, object]]], env: Mapping[str, str]) -> dict[str, Any]:
     """The configuration as a tree, as if read from a file."""
@@ -70,10 +72,42 @@ def tree(usual_keys: Mapping[str, tuple[str, dict[str, object]]], env: Mapping[s
         "pricing": {"generation_usd": 0.0},
         "owned_by": "traghetto",
     }
+    edit = {
+        "name": "Placeholder edits",
+        "description": "No model: the picture with a banner that says so and shows what was asked for.",
+        "type": "inpaint",
+        "targets": [{"upstream": "offline", "model": "dev-placeholder"}],
+        "traits": ["default"],
+        "pricing": {"generation_usd": 0.0},
+        "owned_by": "traghetto",
+    }
+    upscale = {
+        "name": "Lanczos",
+        "description": "A real enlargement by Lanczos resampling; no model.",
+        "type": "upscale",
+        "targets": [{"upstream": "offline", "model": "lanczos"}],
+        "traits": ["default"],
+        "pricing": {"upscale_2x_usd": 0.0, "upscale_4x_usd": 0.0},
+        "owned_by": "traghetto",
+    }
     embeddings = {} if "openai" in upstreams else dict.fromkeys(EMBEDDING_HABITS, "demo-embedding")
     speech = {} if "openai" in upstreams else dict.fromkeys(SPEECH_HABITS, MODEL)
+    edits = {"dev-placeholder": "dev-placeholder-edit"}
+    edits |= {} if "openai" in upstreams else dict.fromkeys(EDIT_HABITS, "dev-placeholder-edit")
     return {
         "upstreams": upstreams,
-        "models": {"demo": demo, "demo-embedding": vectors, MODEL: tts, "dev-placeholder": image},
-        "compatibility": {"text": mapped, "embedding": {"demo": "demo-embedding", **embeddings}, "tts": speech},
+        "models": {
+            "demo": demo,
+            "demo-embedding": vectors,
+            MODEL: tts,
+            "dev-placeholder": image,
+            "dev-placeholder-edit": edit,
+            "lanczos": upscale,
+        },
+        "compatibility": {
+            "text": mapped,
+            "embedding": {"demo": "demo-embedding", **embeddings},
+            "tts": speech,
+            "inpaint": edits,
+        },
     }

@@ -1,13 +1,20 @@
-"""The routes of pictures: image/generate, images/generations and image/styles."""
+"""The routes of pictures: image/generate, images/generations, image/styles, image/upscale, image/edit and images/edits."""
 
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from proxy.call import Call, Dialect, Operation
 from proxy.media import styles
-from proxy.wire import images
+from proxy.media.payload import Payload
+from proxy.wire import edits, images
 from proxy.wire.body import fields_of, head_of
 from routes._endpoint import Answer, Desk
 from routes._inbound import Inbound
+from routes._multipart import form_of, is_form
+
+T = TypeVar("T", bound=msgspec.Struct)
+Files = dict[str, list[Payload]]
 
 
 async def generate(inbound: Inbound, desk: Desk) -> Call:
@@ -38,10 +45,51 @@ async def listed_styles(inbound: Inbound, desk: Desk) -> Answer:
     return Answer({"object": "list", "data": list(styles.NAMES)})
 
 
-def _call(inbound: Inbound, raw: bytes, fields: dict[str, Any], order: images.Order) -> Call:
+async def upscale(inbound: Inbound, desk: Desk) -> Call:
+    """A picture, as a file or as base64, to be made larger."""
+    request, fields, files = await _sent(inbound, desk, edits.UpscaleRequest, closed=True)
+    return _call(inbound, b"", fields, edits.upscale_order(request, files), Operation.UPSCALE)
+
+
+async def edit(inbound: Inbound, desk: Desk) -> Call:
+    """Venice's dialect."""
+    request, fields, files = await _sent(inbound, desk, edits.EditRequest, closed=True)
+    return _call(inbound, b"", fields, edits.edit_order(request, files), Operation.IMAGE_EDIT)
+
+
+async def openai_edits(inbound: Inbound, desk: Desk) -> Call:
+    """OpenAI's dialect: `image` or several `image[]`, and a mask."""
+    request, fields, files = await _sent(inbound, desk, edits.EditsRequest, closed=False)
+    size = None if request.size in (None, "auto") else images.size_of(request.size, venice=False)
+    return _call(inbound, b"", fields, edits.edits_order(request, files, size), Operation.IMAGE_EDIT)
+
+
+async def _sent(
+    inbound: Inbound, desk: Desk, type_: type[T], *, closed: bool
+) -> tuple[T, dict[str, msgspec.Raw], Files]:
+    """A form's or a JSON body's head, its fields by name, and its files."""
+    content_type = inbound.header(b"content-type")
+    if content_type is not None and is_form(content_type):
+        form = form_of(await inbound.body(desk.max_body), content_type)
+        fields = edits.raw_fields(form.texts, form.files)
+        if closed:
+            images.closed(type_, {key.removesuffix("[]"): value for key, value in fields.items()})
+        return edits.from_texts(form.texts, type_), fields, form.files
+    inbound.json_type()
+    raw = await inbound.body(desk.max_body)
+    fields = fields_of(raw)
+    request = head_of(raw, type_)
+    if closed:
+        images.closed(type_, fields)
+    return request, fields, {}
+
+
+def _call(
+    inbound: Inbound, raw: bytes, fields: dict[str, Any], order: Any, operation: Operation = Operation.IMAGES
+) -> Call:
     return Call(
         id=inbound.id,
-        operation=Operation.IMAGES,
+        operation=operation,
         dialect=inbound.dialect,
         request=order,
         raw=raw,

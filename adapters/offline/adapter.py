@@ -21,7 +21,7 @@ from proxy.stream import CONTENT_TYPE
 from proxy.wire.speech import SpeechRequest
 
 CAPS = Caps(
-    operations=frozenset({Operation.SPEECH, Operation.IMAGES}),
+    operations=frozenset({Operation.SPEECH, Operation.IMAGES, Operation.IMAGE_EDIT, Operation.UPSCALE}),
     forwards=pictures.FORWARDS | {"voice", "response_format", "speed", "streaming", "stream_format"},
 )
 
@@ -37,7 +37,11 @@ class Offline:
         self.caps: Caps = CAPS
         self._speech: Speech | None = None
         self._closing: set[asyncio.Task[Any]] = set()
-        self._routes = {Operation.SPEECH: self._speak, Operation.IMAGES: self._draw}
+        self._pictures = {
+            Operation.IMAGES: pictures.draw,
+            Operation.UPSCALE: pictures.enlarge,
+            Operation.IMAGE_EDIT: pictures.edit,
+        }
 
     @property
     def speech(self) -> Speech:
@@ -54,10 +58,12 @@ class Offline:
     async def open(self, call: Call, target: Target) -> Reply:
         """See `Adapter.open`."""
         call.dropped = sort_out(call.fields, self.caps).dropped
-        if call.operation not in self._routes:
-            said = f"The upstream {self.name!r} cannot serve {call.operation.value}."
-            raise UpstreamError(Fault.UNSUPPORTED, said, accepted=False)
-        return await self._routes[call.operation](call, target)
+        if call.operation is Operation.SPEECH:
+            return await self._speak(call, target)
+        if call.operation in self._pictures:
+            return await self._pictures[call.operation](call)
+        said = f"The upstream {self.name!r} cannot serve {call.operation.value}."
+        raise UpstreamError(Fault.UNSUPPORTED, said, accepted=False)
 
     async def _speak(self, call: Call, target: Target) -> Reply:
         del target
@@ -83,10 +89,6 @@ class Offline:
         if call.stream:
             return Stream(source, first, CONTENT_TYPE if request.events else wish.content_type)
         return Whole(first, usage, wish.content_type)
-
-    async def _draw(self, call: Call, target: Target) -> Reply:
-        del target
-        return await pictures.draw(call)
 
     async def probe(self, target: Target | None = None) -> str:
         """Starts what speaks, and says what it is."""

@@ -7,15 +7,20 @@ ever blurred: a placeholder shows letters and hills.
 import time
 
 from adapters.offline import placeholder
+from adapters.offline import upscale as lanczos
 from adapters.replies import Whole
 from proxy.call import Call, Usage
 from proxy.media import styles
-from proxy.wire.images import Made, Order, answer, suits
+from proxy.media.inspect import CONTENT_TYPES
+from proxy.media.payload import Payload
+from proxy.wire.edits import EditOrder, UpscaleOrder
+from proxy.wire.images import Made, Order, answer, edited, suits
 
 FORWARDS = frozenset(
     {
         *("negative_prompt", "width", "height", "steps", "cfg_scale", "seed", "lora_strength", "style_preset"),
         *("format", "return_binary", "safe_mode", "hide_watermark", "embed_exif_metadata"),
+        *("image", "image[]", "images", "mask", "scale", "enhance", "replication"),
         *("n", "size", "response_format", "output_format", "output_compression", "background", "moderation"),
     }
 )
@@ -47,3 +52,34 @@ async def draw(call: Call) -> Whole:
     made = Made([picture.data for picture in pictures], time.perf_counter() - began)
     body, type_, headers = answer(order, made, id=call.id, fields=call.fields, started=call.started)
     return Whole(body, Usage(images=len(pictures)), type_, headers)
+
+
+async def enlarge(call: Call) -> Whole:
+    """The picture of the order, larger, as a PNG. Raises BadRequest and BodyTooLarge naming the field."""
+    from proxy.media.images import Finish
+
+    order: UpscaleOrder = call.request
+    picture = await lanczos.upscale(
+        order.image,
+        Finish("png"),
+        scale=order.scale,
+        enhance=order.enhance,
+        creativity=order.creativity,
+        replication=order.replication,
+    )
+    return Whole(picture.data, Usage(images=1), picture.content_type)
+
+
+async def edit(call: Call) -> Whole:
+    """The first picture of the order with a banner that tells what was asked. Raises BadRequest and BodyTooLarge."""
+    from proxy.media import images
+
+    order: EditOrder = call.request
+    finish = images.Finish(order.format, order.quality)
+    picture = await placeholder.edit(order.images[0], order.prompt, finish, mask=order.mask)
+    if order.size is not None and order.size != (picture.width, picture.height):
+        picture = await images.convert(Payload(picture.data), finish, size=order.size)
+    usage = Usage(images=order.n)
+    if order.shape == "binary":
+        return Whole(picture.data, usage, CONTENT_TYPES[order.format])
+    return Whole(edited([picture.data] * order.n, order.format, url=order.shape == "url"), usage)

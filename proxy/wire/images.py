@@ -124,7 +124,7 @@ def from_generations(request: GenerationsRequest, *, venice: bool) -> Order:
     """`venice` holds it to Venice's narrower limits. Raises BadRequest naming the field."""
     if venice and (request.n or 1) > 1:
         raise refused("n", "Number must be less than or equal to 1")
-    width, height = _size(request.size, venice=venice)
+    width, height = size_of(request.size, venice=venice)
     format_ = request.output_format or "png"
     transparent = request.background == "transparent"
     if transparent and format_ == "jpeg":
@@ -144,7 +144,8 @@ def from_generations(request: GenerationsRequest, *, venice: bool) -> Order:
     )
 
 
-def _size(size: str | None, *, venice: bool) -> tuple[int, int]:
+def size_of(size: str | None, *, venice: bool) -> tuple[int, int]:
+    """`640x480` → width and height; "auto" is 1024 square. Raises BadRequest for what is neither."""
     if size in (None, "auto"):
         return 1024, 1024
     assert size is not None
@@ -198,9 +199,17 @@ def answer(
             "request": fields,
             "timing": {**timing, "inferenceQueueTime": 0, "total": total},
         }
-    elif order.shape == "url":
-        body = {"created": int(time.time()), "data": [{"url": data_url(type_, data)} for data in made.pictures]}
     else:
-        data = [{"b64_json": base64.b64encode(data).decode("ascii")} for data in made.pictures]
-        body = {"created": int(time.time()), "data": data}
+        return edited(made.pictures, order.format, url=order.shape == "url"), "application/json", headers
     return encode(body), "application/json", headers
+
+
+def edited(pictures: list[bytes], format: Format, *, url: bool) -> bytes:
+    """OpenAI's shape: pictures as base64, or as data URLs."""
+    data = [
+        {"url": data_url(CONTENT_TYPES[format], picture)}
+        if url
+        else {"b64_json": base64.b64encode(picture).decode("ascii")}
+        for picture in pictures
+    ]
+    return encode({"created": int(time.time()), "data": data})

@@ -6,6 +6,7 @@ import json
 import math
 import struct
 import time
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -324,3 +325,103 @@ def test_styles(base: str) -> None:
     told = httpx.get(base + "/image/styles").json()
     assert told["object"] == "list"
     assert len(set(told["data"])) == len(told["data"]) > 50
+
+
+# ── pictures that are sent ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def png(width: int = 300, height: int = 260, mode: str = "RGB") -> bytes:
+    out = io.BytesIO()
+    Image.linear_gradient("L").resize((width, height)).convert(mode).save(out, "PNG")
+    return out.getvalue()
+
+
+def lying_header(width: int, height: int) -> bytes:
+    """A small file whose header claims to be a large picture."""
+    data = png()
+    head = b"IHDR" + struct.pack(">II", width, height) + data[24:29]
+    return data[:12] + head + struct.pack(">I", zlib.crc32(head)) + data[33:]
+
+
+def told_as(form: bool, data: bytes, **fields: Any) -> dict[str, Any]:
+    """The same wish as a form or as JSON."""
+    if form:
+        texts = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in fields.items()}
+        return {"data": texts, "files": {"image": ("boat.png", data, "image/png")}}
+    return {"json": {"image": base64.b64encode(data).decode(), **fields}}
+
+
+@pytest.mark.parametrize("form", [True, False], ids=["form", "json"])
+def test_upscale(base: str, form: bool) -> None:
+    answer = httpx.post(base + "/image/upscale", timeout=60, **told_as(form, png(), scale=1.5))
+    assert answer.headers["content-type"] == "image/png"
+    assert opened(answer.content).size == (450, 390)
+    assert opened(httpx.post(base + "/image/upscale", **told_as(form, png())).content).size == (600, 520)
+    same = httpx.post(base + "/image/upscale", **told_as(form, png(), scale=1, enhance=True, replication=0.9))
+    assert opened(same.content).size == (300, 260)
+
+
+@pytest.mark.parametrize("form", [True, False], ids=["form", "json"])
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"scale": 0.5}, "scale"),
+        ({"scale": 5}, "scale"),
+        ({"scale": 1}, "scale"),
+        ({"scale": "x"}, "scale"),
+        ({"enhance": "maybe"}, "enhance"),
+        ({"replication": 1.5}, "replication"),
+        ({"enhanceCreativity": -0.1}, "enhanceCreativity"),
+        ({"enhancePrompt": "x" * 1501}, "enhancePrompt"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_upscale_refuses_by_name(base: str, form: bool, fields: dict[str, Any], named: str) -> None:
+    assert named in refusal(httpx.post(base + "/image/upscale", timeout=60, **told_as(form, png(), **fields)))
+
+
+@pytest.mark.parametrize("route", ["upscale", "edit"])
+def test_pictures_that_are_none(base: str, route: str) -> None:
+    """Too small, cut short, something else, under a false name, of a hundred megapixels, or missing."""
+    url = f"{base}/image/{route}"
+    fields = {"prompt": "x"} if route == "edit" else {}
+    for data in (png(20, 20), png()[:-50], b"GIF-like nonsense", b""):
+        assert "image" in refusal(httpx.post(url, timeout=60, **told_as(True, data, **fields)))
+    giant = httpx.post(url, timeout=60, **told_as(True, lying_header(10_000, 10_000), **fields))
+    assert giant.status_code == 413
+    lying = httpx.post(url, data=fields, files={"image": ("a", png(), "image/webp")})
+    assert "image" in refusal(lying)
+    assert "image" in refusal(httpx.post(url, json=fields))
+    assert "image" in refusal(httpx.post(url, json={**fields, "image": "no base64!"}))
+    assert httpx.post(url, content=b"x", headers={"content-type": "text/plain"}).status_code == 415
+
+
+@pytest.mark.parametrize("form", [True, False], ids=["form", "json"])
+def test_edit(base: str, form: bool) -> None:
+    answer = httpx.post(base + "/image/edit", timeout=60, **told_as(form, png(), prompt="make it blue"))
+    assert answer.headers["content-type"] == "image/png", answer.text
+    assert opened(answer.content).size == (300, 260)
+    assert "prompt" in refusal(httpx.post(base + "/image/edit", **told_as(form, png())))
+    assert "prompt" in refusal(httpx.post(base + "/image/edit", **told_as(form, png(), prompt="x" * 1501)))
+
+
+def test_openai_edits(home: Gateway) -> None:
+    """One picture and several, with a mask; every shape of answer."""
+    with openai.OpenAI(base_url=home.v1, api_key="k", max_retries=0) as client:
+        one = client.images.edit(model="gpt-image-1", image=("a.png", png()), prompt="blue", mask=("m.png", png()), n=2)
+        many = client.images.edit(
+            model="dev-placeholder", image=[("a.png", png()), ("b.png", png())], prompt="blue", size="512x512"
+        )
+    assert one.data is not None
+    assert many.data is not None
+    assert [opened(base64.b64decode(item.b64_json or "")).size for item in one.data] == [(300, 260)] * 2
+    assert opened(base64.b64decode(many.data[0].b64_json or "")).size == (512, 512)
+    url = "data:image/png;base64," + base64.b64encode(png()).decode()
+    body = {"prompt": "x", "images": [{"image_url": url}], "response_format": "url", "output_format": "webp"}
+    said = post(home.v1 + "/images/edits", body).json()
+    assert said["data"][0]["url"].startswith("data:image/webp;base64,")
+    with (
+        openai.OpenAI(base_url=home.v1, api_key="k", max_retries=0) as client,
+        pytest.raises(openai.BadRequestError, match="mask"),
+    ):
+        client.images.edit(image=("a.png", png()), prompt="blue", mask=("m.png", png(10, 10)))

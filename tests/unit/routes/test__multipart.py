@@ -1,0 +1,61 @@
+"""Forms as clients send them, and forms that are none."""
+
+import httpx
+import pytest
+
+from proxy.errors import BadRequest, MediaUnsupported
+from routes._multipart import MAX_PARTS, form_of, is_form
+
+TYPE = "multipart/form-data; boundary=b"
+
+
+def sent(**more: object) -> tuple[bytes, str]:
+    request = httpx.Request("POST", "http://x/", **more)  # type: ignore[arg-type]
+    return request.read(), request.headers["content-type"]
+
+
+def test_what_a_client_sends() -> None:
+    body, type_ = sent(
+        data={"prompt": "grün", "scale": "2"},
+        files=[("image", ("ä.png", b"\r\n--data\r\n", "image/png")), ("image[]", ("b", b"", "image/webp"))],
+    )
+    assert is_form(type_)
+    form = form_of(body, type_)
+    assert form.texts == {"prompt": "grün", "scale": "2"}
+    assert [(f.read(), f.declared, f.field) for f in form.files["image"]] == [(b"\r\n--data\r\n", "image/png", "image")]
+    assert len(form.files["image[]"][0]) == 0
+
+
+def test_a_preamble_and_an_epilogue_are_passed_over() -> None:
+    part = b'--b \r\nContent-Disposition: form-data; name="a"\r\n\r\n1'
+    assert form_of(b"before\r\n" + part + b"\r\n--b--\r\nbehind", TYPE).texts == {"a": "1"}
+    assert form_of(b"--b--", TYPE).texts == {}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"nothing",
+        b"--b",
+        b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1',
+        b'--b\r\nContent-Disposition: form-data; name="a"\r\n--b--',
+        b"--b\r\nContent-Disposition: form-data\r\n\r\n1\r\n--b--",
+        b'--b\r\nContent-Disposition: attachment; name="a"\r\n\r\n1\r\n--b--',
+        b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\xff\r\n--b--',
+        b'--bb\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--bb--',
+        b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n' * (MAX_PARTS + 1) + b"--b--",
+        b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n' + b"x" * 70_000 + b"\r\n--b--",
+    ],
+)
+def test_what_is_no_form(body: bytes) -> None:
+    with pytest.raises(BadRequest):
+        form_of(body, TYPE)
+
+
+@pytest.mark.parametrize(
+    "type_", ["multipart/form-data", "multipart/form-data; boundary=", 'multipart/form-data; boundary="ä"']
+)
+def test_without_a_boundary(type_: str) -> None:
+    with pytest.raises(MediaUnsupported):
+        form_of(b"--b--", type_)
