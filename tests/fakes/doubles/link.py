@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import httptools
+
 from fakes.doubles.faults import Answer, Fault
 
 if TYPE_CHECKING:

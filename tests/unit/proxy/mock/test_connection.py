@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from fakes.evil import evil
 
+from fakes.evil import evil
 from proxy.mock import Exchange, Fault, MockServer, fault
 
 BODY = b'{"model":"mock-chat","messages":[{"role":"user","content":"hi"}],"stream":true}'

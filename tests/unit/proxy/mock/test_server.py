@@ -14,8 +14,8 @@ import openai
 import pytest
 import trustme
 import uvloop
-from fakes.evil import evil, evil_thread
 
+from fakes.evil import evil, evil_thread
 from proxy.mock import MockOptions, MockServer, Script, fault
 from proxy.mock.scripted import SENTENCES
 

@@ -4,8 +4,8 @@ import time
 
 import msgspec
 import pytest
-from fakes.evil import evil
 
+from fakes.evil import evil
 from proxy.mock import Script, fault
 from proxy.verify.client import Ask, Client
 

@@ -5,8 +5,8 @@ import ssl
 
 import pytest
 import trustme
-from fakes.evil import evil
 
+from fakes.evil import evil
 from proxy.mock import Script, fault
 from proxy.verify import CHECKS, Report, verify
 
