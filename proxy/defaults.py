@@ -2,10 +2,13 @@
 every hosted upstream whose usual environment variable is set.
 """
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 from proxy.wire.speech import MODEL, VOICES
+
+Row = dict[str, Any]
 
 # Names that clients ask for out of habit. Offline they lead to the demo model; the answer's `model` says so.
 HABITS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-5", "gpt-5-mini", "gpt-3.5-turbo")
@@ -21,6 +24,77 @@ SPEECH_HABITS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 
 EDIT_HABITS = ("gpt-image-1", "gpt-image-1-mini", "dall-e-2")
 
+_DEMO: Row = {
+    "name": "Traghetto demo",
+    "description": "A tiny model made for this endpoint. It answers a few questions about Traghetto; it is no assistant.",
+    "targets": [{"upstream": "local", "model": "demo"}],
+    "traits": ["default", "fastest", "default_code", "default_reasoning", "function_calling_default"],
+    "capabilities": {
+        "function_calling": True,
+        "response_schema": True,
+        "logprobs": True,
+        "quantization": "not-available",
+    },
+    "pricing": {"input_usd": 0.0, "output_usd": 0.0},
+    "owned_by": "traghetto",
+}
+_VECTORS: Row = {
+    "name": "Traghetto demo, embeddings",
+    "description": "Vectors of the demo model's hidden states. They show the route at work; for search, take a real model.",
+    "type": "embedding",
+    "targets": [{"upstream": "local", "model": "demo"}],
+    "traits": ["default"],
+    "pricing": {"input_usd": 0.0},
+    "owned_by": "traghetto",
+}
+_TTS: Row = {
+    "name": "Speech by espeak-ng",
+    "description": "A formant synthesiser under the names of Kokoro's voices, mapped by language and gender; no Kokoro.",
+    "type": "tts",
+    "targets": [{"upstream": "offline", "model": MODEL}],
+    "traits": ["default"],
+    "voices": list(VOICES),
+    "pricing": {"characters_usd": 0.0},
+    "owned_by": "traghetto",
+}
+_IMAGE: Row = {
+    "name": "Placeholder pictures",
+    "description": "No model: a seeded drawing that says it is a placeholder and shows what was asked for.",
+    "type": "image",
+    "targets": [{"upstream": "offline", "model": "dev-placeholder"}],
+    "traits": ["default"],
+    "constraints": {"prompt_characters": 1500, "steps": {"default": 20, "max": 50}, "width_height_divisor": 8},
+    "pricing": {"generation_usd": 0.0},
+    "owned_by": "traghetto",
+}
+_EDIT: Row = {
+    "name": "Placeholder edits",
+    "description": "No model: the picture with a banner that says so and shows what was asked for.",
+    "type": "inpaint",
+    "targets": [{"upstream": "offline", "model": "dev-placeholder"}],
+    "traits": ["default"],
+    "pricing": {"generation_usd": 0.0},
+    "owned_by": "traghetto",
+}
+_UPSCALE: Row = {
+    "name": "Lanczos",
+    "description": "A real enlargement by Lanczos resampling; no model.",
+    "type": "upscale",
+    "targets": [{"upstream": "offline", "model": "lanczos"}],
+    "traits": ["default"],
+    "pricing": {"upscale_2x_usd": 0.0, "upscale_4x_usd": 0.0},
+    "owned_by": "traghetto",
+}
+
+_MODELS = {
+    "demo": _DEMO,
+    "demo-embedding": _VECTORS,
+    MODEL: _TTS,
+    "dev-placeholder": _IMAGE,
+    "dev-placeholder-edit": _EDIT,
+    "lanczos": _UPSCALE,
+}
+
 
 def tree(usual_keys: Mapping[str, tuple[str, dict[str, object]]], env: Mapping[str, str]) -> dict[str, Any]:
     """The configuration as a tree, as if read from a file."""
@@ -28,82 +102,14 @@ def tree(usual_keys: Mapping[str, tuple[str, dict[str, object]]], env: Mapping[s
     for variable, (name, row) in usual_keys.items():
         if env.get(variable):
             upstreams[name] = {**row, "api_key": f"${{{variable}}}"}
-    demo = {
-        "name": "Traghetto demo",
-        "description": "A tiny model made for this endpoint. It answers a few questions about Traghetto; it is no assistant.",
-        "targets": [{"upstream": "local", "model": "demo"}],
-        "traits": ["default", "fastest", "default_code", "default_reasoning", "function_calling_default"],
-        "capabilities": {
-            "function_calling": True,
-            "response_schema": True,
-            "logprobs": True,
-            "quantization": "not-available",
-        },
-        "pricing": {"input_usd": 0.0, "output_usd": 0.0},
-        "owned_by": "traghetto",
-    }
-    vectors = {
-        "name": "Traghetto demo, embeddings",
-        "description": "Vectors of the demo model's hidden states. They show the route at work; for search, take a real model.",
-        "type": "embedding",
-        "targets": [{"upstream": "local", "model": "demo"}],
-        "traits": ["default"],
-        "pricing": {"input_usd": 0.0},
-        "owned_by": "traghetto",
-    }
     mapped = {} if "openai" in upstreams else dict.fromkeys(HABITS, "demo")
-    tts = {
-        "name": "Speech by espeak-ng",
-        "description": "A formant synthesiser under the names of Kokoro's voices, mapped by language and gender; no Kokoro.",
-        "type": "tts",
-        "targets": [{"upstream": "offline", "model": MODEL}],
-        "traits": ["default"],
-        "voices": list(VOICES),
-        "pricing": {"characters_usd": 0.0},
-        "owned_by": "traghetto",
-    }
-    image = {
-        "name": "Placeholder pictures",
-        "description": "No model: a seeded drawing that says it is a placeholder and shows what was asked for.",
-        "type": "image",
-        "targets": [{"upstream": "offline", "model": "dev-placeholder"}],
-        "traits": ["default"],
-        "constraints": {"prompt_characters": 1500, "steps": {"default": 20, "max": 50}, "width_height_divisor": 8},
-        "pricing": {"generation_usd": 0.0},
-        "owned_by": "traghetto",
-    }
-    edit = {
-        "name": "Placeholder edits",
-        "description": "No model: the picture with a banner that says so and shows what was asked for.",
-        "type": "inpaint",
-        "targets": [{"upstream": "offline", "model": "dev-placeholder"}],
-        "traits": ["default"],
-        "pricing": {"generation_usd": 0.0},
-        "owned_by": "traghetto",
-    }
-    upscale = {
-        "name": "Lanczos",
-        "description": "A real enlargement by Lanczos resampling; no model.",
-        "type": "upscale",
-        "targets": [{"upstream": "offline", "model": "lanczos"}],
-        "traits": ["default"],
-        "pricing": {"upscale_2x_usd": 0.0, "upscale_4x_usd": 0.0},
-        "owned_by": "traghetto",
-    }
     embeddings = {} if "openai" in upstreams else dict.fromkeys(EMBEDDING_HABITS, "demo-embedding")
     speech = {} if "openai" in upstreams else dict.fromkeys(SPEECH_HABITS, MODEL)
     edits = {"dev-placeholder": "dev-placeholder-edit"}
     edits |= {} if "openai" in upstreams else dict.fromkeys(EDIT_HABITS, "dev-placeholder-edit")
     return {
         "upstreams": upstreams,
-        "models": {
-            "demo": demo,
-            "demo-embedding": vectors,
-            MODEL: tts,
-            "dev-placeholder": image,
-            "dev-placeholder-edit": edit,
-            "lanczos": upscale,
-        },
+        "models": copy.deepcopy(_MODELS),
         "compatibility": {
             "text": mapped,
             "embedding": {"demo": "demo-embedding", **embeddings},
