@@ -101,7 +101,9 @@ async def send_reply(call: Call, reply: Metered, send: Send, accepts: str | None
         if reply.content_type.startswith(_EVENT_STREAM):
             headers += _STREAM_HEADERS
         elif reply.ending is not None:
-            packable = reply.content_type.startswith(("application/json", "text/"))  # sound and pictures are packed already
+            packable = reply.content_type.startswith(
+                ("application/json", "text/")
+            )  # sound and pictures are packed already
             await _send_whole(send, reply.status, headers, frame, accepts if packable else None)
             return
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})

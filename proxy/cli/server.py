@@ -25,6 +25,7 @@ class Announcing(uvicorn.Server):
         # What has been loaded stays: leave it out of every collection, which otherwise stops all streams for a moment.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(10_000, 20, 50)  # calls make little that refers to itself; look less often
         if self.started:
             click.echo(
                 f"{NAME}: ready on {self._origin}  (OpenAI: {self._origin}/v1, Venice: {self._origin}/api/v1)", err=True

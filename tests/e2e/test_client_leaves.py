@@ -26,9 +26,7 @@ PHASES = {
 
 
 def request(stream: bool) -> bytes:
-    body = msgspec.json.encode(
-        {"model": "m", "stream": stream, "messages": [{"role": "user", "content": "hello"}]}
-    )
+    body = msgspec.json.encode({"model": "m", "stream": stream, "messages": [{"role": "user", "content": "hello"}]})
     head = (
         "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
         f"content-length: {len(body)}\r\n\r\n"

@@ -95,7 +95,10 @@ def test_structured_output(client: openai.OpenAI) -> None:
     """A schema binds the answer, whatever the model would have said."""
     schema = {
         "type": "object",
-        "properties": {"city": {"enum": ["Venice", "Oslo"]}, "canals": {"type": "integer", "minimum": 1, "maximum": 500}},
+        "properties": {
+            "city": {"enum": ["Venice", "Oslo"]},
+            "canals": {"type": "integer", "minimum": 1, "maximum": 500},
+        },
         "required": ["city", "canals"],
         "additionalProperties": False,
     }

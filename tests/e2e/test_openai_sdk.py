@@ -78,9 +78,7 @@ def test_tools(client: openai.OpenAI) -> None:
     whole = ask(client, tools=[WEATHER], tool_choice="required").choices[0]
     assert whole.finish_reason == "tool_calls"
     assert whole.message.tool_calls[0].function.name == "get_weather"
-    with client.chat.completions.stream(
-        model="m", messages=HELLO, tools=[WEATHER], tool_choice="required"
-    ) as stream:
+    with client.chat.completions.stream(model="m", messages=HELLO, tools=[WEATHER], tool_choice="required") as stream:
         stream.until_done()
         call = stream.get_final_completion().choices[0].message.tool_calls[0]
     assert call.function.name == "get_weather"

@@ -17,7 +17,9 @@ def test_create_list_revoke(tmp_path: Path) -> None:
         assert done.exit_code == 0, done.output
         return done.stdout
 
-    made = msgspec.json.decode(run("create", "--type", "ADMIN", "--description", "me", "--expires", "2090-01-01", "--json"))
+    made = msgspec.json.decode(
+        run("create", "--type", "ADMIN", "--description", "me", "--expires", "2090-01-01", "--json")
+    )
     assert made["apiKey"].startswith("tgt_")
     assert (made["apiKeyType"], made["expiresAt"]) == ("ADMIN", "2090-01-01T00:00:00.000Z")
     plain = run("create")
