@@ -27,15 +27,19 @@ _CLOCK_EVERY = 16
 _MADE_FACTOR = 8  # characters made on the way to one character of output; real templates stay under 3
 
 
+MAX_DEPTH = 64
+
+
 class Budget:
     """The running account of one rendering. Every method raises TemplateError when something is used up."""
 
-    __slots__ = ("_deadline", "_made", "_steps", "limits")
+    __slots__ = ("_deadline", "_depth", "_made", "_steps", "limits")
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._steps = 0
         self._made = 0
+        self._depth = 0
         self._deadline = time.thread_time() + limits.cpu_s
 
     def step(self) -> None:
@@ -46,6 +50,16 @@ class Budget:
                 raise TemplateError(f"the chat template takes more than {self.limits.max_steps} steps")
             if time.thread_time() > self._deadline:
                 raise TemplateError(f"the chat template takes more than {self.limits.cpu_s} s")
+
+    def enter(self) -> None:
+        """A call inside a call. Bounded here, because the interpreter's own bound can be raised by anybody in the process,
+        and beyond it the C stack ends, and the process with it."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise TemplateError(f"the chat template nests more than {MAX_DEPTH} calls")
+
+    def leave(self) -> None:
+        self._depth -= 1
 
     def made(self, chars: int) -> None:
         """A text of `chars` characters has been, or is about to be, made."""

@@ -160,7 +160,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
             for arg in (*args, *kwargs.values()):
                 if isinstance(arg, list | tuple | dict):
                     budget.measure(arg, text=False)
-        return super().call(context, obj, *args, **kwargs)
+        budget.enter()
+        try:
+            return super().call(context, obj, *args, **kwargs)
+        finally:
+            budget.leave()
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """`obj[argument]`; a tuple as key would be hashed as a tree."""

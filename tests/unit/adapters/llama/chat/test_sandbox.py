@@ -1,5 +1,7 @@
 """Hostile templates end quickly with a TemplateError; honest ones do not notice the sandbox."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -145,3 +147,19 @@ def test_renderings_in_threads_have_their_own_accounts() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(outcome, [small, large] * 20)) == [-1, 40_000] * 20
+
+
+def test_endless_recursion_ends_early_whatever_the_interpreter_allows() -> None:
+    """With a raised recursion limit the C stack would end first, and the process with it: run where that may happen."""
+    program = (
+        "import sys; sys.setrecursionlimit(1_000_000)\n"
+        "from adapters.llama.chat.errors import TemplateError\nfrom adapters.llama.chat.template import CompiledTemplate\n"
+        "text = '{% macro m(n) %}{{ m(n + 1) }}{% endmacro %}{{ m(0) }}'\n"
+        "try:\n"
+        "    CompiledTemplate(text, bos='', eos='').render({})\n"
+        "except TemplateError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "nests more than" in done.stdout
