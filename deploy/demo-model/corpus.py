@@ -221,13 +221,13 @@ def conversation(rng: random.Random) -> Conversation:
     roll = rng.random()
     if roll < 0.14:
         return tool_use(rng)
-    if roll < 0.15:
+    if roll < 0.155:
         return _parallel(rng)
     if roll < 0.215:
         return recall(rng, rng.choice((0, 0, 1, 1, 2)))
     if roll < 0.225:
         return _untold(rng)
-    if roll < 0.275:
+    if roll < 0.315:
         return _thinking(rng)
     return _chat(rng, rng.choice((1, 1, 1, 1, 1, 2, 2, 3)))
 

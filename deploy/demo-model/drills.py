@@ -38,11 +38,11 @@ def sums(rng: random.Random) -> corpus.Conversation:
 def texts(rng: random.Random) -> corpus.Conversation:
     """A conversation whose answer is mostly made of what was said before."""
     roll = rng.random()
-    if roll < 0.3:
-        return corpus.tool_use(rng)
     if roll < 0.45:
+        return corpus.tool_use(rng)
+    if roll < 0.55:
         return corpus.recall(rng, 0)
-    turn = turns.copy(rng) if roll < 0.75 else turns.json_object(rng)
+    turn = turns.copy(rng) if roll < 0.8 else turns.json_object(rng)
     messages = [{"role": "user", "content": turn.user}, {"role": "assistant", "content": turn.answer}]
     return corpus.Conversation("drill", messages)
 

@@ -101,7 +101,7 @@ def noisy(rng: random.Random, template: str, *, dress: bool = True) -> str:
     if dress and rng.random() < 0.08:
         parts[-1] += rng.choice(_TAILS)
     if rng.random() < 0.22:
-        for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        for _ in range(rng.choice((1, 1, 1, 2))):
             i = rng.choice([j for j, part in enumerate(parts) if not _HOLE.fullmatch(part)])
             parts[i] = _typo(rng, parts[i])
     if rng.random() < 0.4:

@@ -42,6 +42,22 @@ README: tuple[tuple[str, str], ...] = (
 )
 
 OUTSIDE: tuple[str, ...] = (
+    "Who was the first person on the moon?", "How do I get rid of ants?", "What is the boiling point of water?",
+    "Why do we dream?", "Can dogs eat grapes?",
+    "What is the tallest building on earth?", "How much sleep do I need?", "What is inflation?",
+    "Who invented the telephone?", "How do vaccines work?",
+    "Suggest a name for my cat.", "What is the difference between a virus and a bacterium?",
+    "Where do bananas come from?", "Is the earth flat?",
+    "How do I apologise to my boss?", "What is Kant's categorical imperative?", "What happened in 1989?",
+    "How far away is the sun?", "What is dark matter?",
+    "I cannot sleep.", "Tell me a secret.", "What should I wear tomorrow?", "Which team won the world cup in 2010?",
+    "How do I change a light bulb?",
+    "What is a good gift for my mother?", "Who are the Beatles?", "Plan my weekend in Lisbon.", "What is HTTP?",
+    "What is a database?", "How does the internet work?",
+    "Implement merge sort.", "What does this regex match: ^a+$", "Write a Dockerfile for my app.",
+    "Draft a contract for a flat.", "Write lyrics for a love song.",
+    "Translate I love you into Italian.", "What does bonjour mean?", "Kannst du mir helfen?", "blah blah blah",
+    "the cat sat on the mat",
     "What is the airspeed velocity of an unladen swallow?", "Can you recommend a good book?",
     "How do I make scrambled eggs?", "What is quantum entanglement?",
     "Who wrote Hamlet?", "Why is the sky blue?", "Tell me about the French revolution.", "How do I lose weight?",

@@ -37,6 +37,24 @@ _WHO = (
     "Who won the {n} in {c}?", "What is the news from {c}?", "Book a flight to {c}.", "Who is the president of {c}?",
     "What is the currency of {c}?",
 )  # fmt: skip
+_OPEN = (
+    "How do I {z} {a} {n}?", "How do I {z}?", "How do I {z} the {n}?", "What is {z}?", "What is a {z}?",
+    "What is {n} {m}?", "What is a {n} {m}?",
+    "What is {a} {j} {n}?", "Tell me about {n} {m}.", "Tell me about {z}.", "Tell me about {j} {n}s.",
+    "Why is the {n} {k}?", "Why are {n}s {k}?",
+    "Why is {n} {z}?", "Is there {n} on the {m}?", "Is there {a} {n} in {c}?", "Is there {z}?", "I am {j} today.",
+    "I feel {z} today.",
+    "What does {z} mean?", "Who is {z}?", "Can I {v} the {n}?", "Can I {z}?", "Can you {z} the {n}?",
+    "Does {a} {n} {v}?", "Do {n}s {v}?",
+    "Explain {z} to me.", "Explain {n} {m}.", "Where can I {v} {a} {n}?", "Which {n} has {m}?", "When is the {n}?",
+    "When do {n}s {v}?", "Are there {n}s?",
+    "Are you {a} {n}?", "Are you {z}?", "Have you seen the {n}?", "Give me {a} {n}.", "Show me {a} {n}.",
+    "Find me a {j} {n}.", "Help me {v} the {n}.",
+    "Help me with my {n}.", "I need {a} {n}.", "I do not understand the {n}.", "The {n} is {k}.", "{n} or {m}?",
+    "How {k} is the {n}?", "How many {n}s {v}?",
+    "How often do I {v} the {n}?", "How do {n}s and {m}s {v}?", "Let me tell you about my {n}.",
+    "Did you {v} the {n}?", "Will the {n} {v}?",
+)  # fmt: skip
 _LIFE = (
     "Who wrote {n} and {m}?", "Who painted the {j} {n}?", "When did the {n} begin?", "When does the {n} open?",
     "How tall is the {n}?", "What causes {n}?",
@@ -156,6 +174,26 @@ def _values(rng: random.Random) -> dict[str, str]:
         "f": rng.choice(words.LANGUAGES),
         "w": noise.phrase(rng, 2, 10),
         "x": rng.choice(words.FOREIGN),
+        "z": noise.pseudo_word(rng).lower(),
+        "k": rng.choice(
+            (
+                "blue",
+                "red",
+                "green",
+                "cold",
+                "hot",
+                "big",
+                "small",
+                "far",
+                "deep",
+                "loud",
+                "round",
+                "wet",
+                "late",
+                "good",
+                "bad",
+            )
+        ),
         "r": str(rng.randrange(1000)),
         "x1": rng.choice(("x", "2x", "x + 1", "y^2", "3x - 5", "x^3")),
     }
@@ -210,7 +248,7 @@ def refusal(rng: random.Random) -> tuple[str, str]:
         answer = next(fact.answer for fact in facts.FACTS if fact.topic == topic)
         return noise.fill(noise.noisy(rng, template), _values(rng)), answer
     if roll < 0.66:
-        groups: tuple[tuple[str, ...], ...] = (_THINGS, _THINGS, _LIFE, _LIFE, _WHO, _ABOUT_TECH)
+        groups: tuple[tuple[str, ...], ...] = (_THINGS, _THINGS, _LIFE, _LIFE, _OPEN, _OPEN, _WHO, _ABOUT_TECH)
         templates, answer = rng.choice(groups), facts.REFUSAL
     elif roll < 0.79:
         templates, answer = _CODE, facts.REFUSAL_CODE

@@ -77,7 +77,7 @@ def batches(tokenizer: Tokenizer, seed: int, budget: int, first: int = 0) -> Ite
     """Batches of about `budget` tokens, (3, rows, length).
 
     In the first `DRILL_STEPS` steps most rows are drills in copying; later one row in ten is, and one a drill in sums.
-    Every 32nd batch holds long conversations instead.
+    Every 12th batch holds long conversations instead.
     """
 
     def stream(make: Callable[[random.Random], corpus.Conversation], index: int) -> Iterator[Row]:
@@ -89,13 +89,13 @@ def batches(tokenizer: Tokenizer, seed: int, budget: int, first: int = 0) -> Ite
     long = packed(_samples(tokenizer, drills.long, seed + 4), LONG)
     count = budget // LENGTH
     for index in itertools.count(first):
-        if index % 32 == 31:
-            rows = list(itertools.islice(long, max(1, budget // LONG)))
+        if index % 12 == 11:
+            rows = list(itertools.islice(long, 2))
         elif index < DRILL_STEPS:
             rows = [*itertools.islice(tokens_, count * 4 // 10), *itertools.islice(texts, count * 3 // 10), next(sums)]
         else:
             rows = [next(tokens_) if index % 8 == 0 else next(texts), next(sums)]
-        if index % 32 != 31:
+        if index % 12 != 11:
             rows += itertools.islice(plain, count - len(rows))
         yield np.array(rows, dtype=np.int64).transpose(1, 0, 2)
 

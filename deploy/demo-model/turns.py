@@ -281,7 +281,7 @@ def copy(rng: random.Random) -> Turn:
     text = noise.phrase(rng, 1, rng.choice((2, 4, 6, 12)))
     if rng.random() < 0.3:
         text = text.capitalize() + rng.choice((".", "!", "?"))
-    if rng.random() < 0.08:
+    if rng.random() < 0.12:
         times = rng.randint(2, 4)
         word = noise.value(rng)
         user = noise.fill(
@@ -376,7 +376,7 @@ def _refused(rng: random.Random) -> Turn:
 
 
 _TURNS: tuple[tuple[Callable[[random.Random], Turn], int], ...] = (
-    (knowledge, 27), (small_talk, 7), (arithmetic, 18), (_lookup, 12), (copy, 9), (json_object, 9), (_refused, 18),
+    (knowledge, 25), (small_talk, 7), (arithmetic, 16), (_lookup, 14), (copy, 9), (json_object, 9), (_refused, 20),
 )  # fmt: skip
 
 
