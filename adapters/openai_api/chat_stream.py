@@ -24,6 +24,8 @@ _MARKERS = (
     b'"finish_reason": "',
     b'"error":',
     b'"role":',
+    b'"content":[',
+    b'"content": [',
     b'"tool_calls":',
     b'"reasoning',
     b'"choices":[]',
