@@ -2,7 +2,7 @@
 
 from proxy.call import Call, Dialect, Operation
 from proxy.wire.body import fields_of, head_of
-from proxy.wire.chat import ChatRequest, consistent, venice_only
+from proxy.wire.chat import ChatRequest, VeniceChatRequest, consistent, venice_only
 from routes._endpoint import Desk
 from routes._inbound import Inbound
 
@@ -12,8 +12,9 @@ async def create(inbound: Inbound, desk: Desk) -> Call:
     inbound.json_type()
     raw = await inbound.body(desk.max_body)
     fields = fields_of(raw)
-    request = head_of(raw, ChatRequest)
-    if inbound.dialect is Dialect.VENICE:
+    venice = inbound.dialect is Dialect.VENICE
+    request = head_of(raw, VeniceChatRequest if venice else ChatRequest)
+    if venice:
         venice_only(request, fields)
     consistent(request)
     return Call(

@@ -32,11 +32,11 @@ async def generations(inbound: Inbound, desk: Desk) -> Call:
     inbound.json_type()
     raw = await inbound.body(desk.max_body)
     fields = fields_of(raw)
-    request = head_of(raw, images.GenerationsRequest)
     venice = inbound.dialect is Dialect.VENICE
+    request = head_of(raw, images.VeniceGenerationsRequest if venice else images.GenerationsRequest)
     if venice:
         images.closed(images.GenerationsRequest, fields)
-    return _call(inbound, raw, fields, images.from_generations(request, venice=venice))
+    return _call(inbound, raw, fields, images.from_generations(request))
 
 
 async def listed_styles(inbound: Inbound, desk: Desk) -> Answer:
@@ -60,7 +60,7 @@ async def edit(inbound: Inbound, desk: Desk) -> Call:
 async def openai_edits(inbound: Inbound, desk: Desk) -> Call:
     """OpenAI's dialect: `image` or several `image[]`, and a mask."""
     request, fields, files = await _sent(inbound, desk, edits.EditsRequest, closed=False)
-    size = None if request.size in (None, "auto") else images.size_of(request.size, venice=False)
+    size = None if request.size in (None, "auto") else images.size_of(request.size)
     return _call(inbound, b"", fields, edits.edits_order(request, files, size), Operation.IMAGE_EDIT)
 
 

@@ -1,7 +1,7 @@
 """POST chat/completions, as Venice's schema and OpenAI's types have it together.
 
-Ranges are those both publish; what is narrower on Venice's side is checked by `venice_only`. Messages are open objects:
-vendors add keys to them, and pass-through keeps what it does not know.
+Ranges are those both publish; what is narrower on Venice's side is in `VeniceChatRequest` and `venice_only`. Messages are
+open objects: vendors add keys to them, and pass-through keeps what it does not know.
 """
 
 from typing import Annotated, Any, Literal
@@ -16,6 +16,7 @@ Unit = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Temperature = Annotated[float, Meta(ge=0, le=2)]
 Count = Annotated[int, Meta(ge=0)]
+FORMATS = ("json_schema", "json_object", "text")  # of `response_format`, under /api/v1
 
 
 class Part(msgspec.Struct):
@@ -152,6 +153,14 @@ class ChatRequest(msgspec.Struct):
         return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
 
 
+class VeniceChatRequest(ChatRequest):
+    """What Venice's schema makes narrower."""
+
+    seed: Annotated[int, Meta(gt=0)] | None = None
+    top_k: Count | None = None
+    stop: str | Annotated[list[str], Meta(min_length=1, max_length=4)] | None = None
+
+
 KNOWN = frozenset(ChatRequest.__struct_fields__)
 
 # The keys of Venice's schema, and what its later versions added. All else is refused under /api/v1, but for the no-ops.
@@ -196,12 +205,25 @@ def venice_only(request: ChatRequest, fields: dict[str, Raw]) -> None:
     unknown = [key for key in fields if key not in VENICE]
     if unknown:
         raise unknown_keys(unknown)
-    if request.seed is not None and request.seed <= 0:
-        raise refused("seed", "Number must be greater than 0")
-    if request.top_k is not None and request.top_k < 0:
-        raise refused("top_k", "Number must be greater than or equal to 0")
-    if isinstance(request.stop, list) and not 1 <= len(request.stop) <= 4:
-        raise refused("stop", "Array must contain 1 to 4 elements")
+    for index, message in enumerate(request.messages):
+        if isinstance(message.content, list):
+            for at, part in enumerate(message.content):
+                if part.type == "text" and not part.text:
+                    raise refused(f"messages[{index}].content[{at}].text", "String must contain at least 1 character")
+    if request.response_format is not None:
+        _known_format(request.response_format)
+    if isinstance(request.tool_choice, dict):
+        function = request.tool_choice.get("function")
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise refused("tool_choice.function", "Expected an object with a name")
+
+
+def _known_format(given: dict[str, Any]) -> None:
+    type_ = given.get("type")
+    if type_ not in FORMATS:
+        raise refused("response_format.type", f"Expected one of {', '.join(FORMATS)}")
+    if type_ == "json_schema" and not isinstance(given.get("json_schema"), dict):
+        raise refused("response_format.json_schema", "Required")
 
 
 def consistent(request: ChatRequest) -> None:
@@ -216,6 +238,19 @@ def consistent(request: ChatRequest) -> None:
             raise refused(f"messages[{index}].tool_call_id", "Required")
         if message.role in ("user", "system", "developer") and message.content is None:
             raise refused(f"messages[{index}].content", "Required")
+        if isinstance(message.content, list):
+            _whole(message.content, f"messages[{index}].content")
+
+
+def _whole(parts: list[Part], where: str) -> None:
+    """Each part has what its type says."""
+    for index, part in enumerate(parts):
+        if part.type == "text" and part.text is None:
+            raise refused(f"{where}[{index}].text", "Required")
+        if part.type == "image_url":
+            url = part.image_url.get("url") if isinstance(part.image_url, dict) else part.image_url
+            if not isinstance(url, str):
+                raise refused(f"{where}[{index}].image_url.url", "Required")
 
 
 def refused(param: str, said: str) -> BadRequest:

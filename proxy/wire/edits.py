@@ -26,7 +26,7 @@ class UpscaleRequest(msgspec.Struct):
     image: str | None = None
     model: Name = ""
     scale: Annotated[float, Meta(ge=1, le=4)] | None = None
-    enhance: bool | str | None = None
+    enhance: bool | Literal["true", "false"] | None = None
     enhanceCreativity: Share | None = None
     enhancePrompt: Annotated[str, Meta(max_length=1500)] | None = None
     replication: Share | None = None
@@ -111,8 +111,6 @@ def upscale_order(request: UpscaleRequest, files: dict[str, list[Payload]]) -> U
     """Raises BadRequest naming the field."""
     enhance = request.enhance
     if isinstance(enhance, str):
-        if enhance not in ("true", "false"):
-            raise refused("enhance", "Expected true or false")
         enhance = enhance == "true"
     order = UpscaleOrder(model=request.model or "default", image=pictures(files, request.image)[0])
     order.enhance = bool(enhance)

@@ -83,8 +83,11 @@ def venice_only(request: EmbeddingsRequest, fields: dict[str, Raw]) -> None:
     if unknown := [key for key in fields if key not in VENICE]:
         raise unknown_keys(unknown)
     given = request.input
-    if isinstance(given, list) and len(given) > MAX_ITEMS:
-        raise refused("input", f"Array must contain at most {MAX_ITEMS} elements")
+    if isinstance(given, list):
+        if len(given) > MAX_ITEMS:
+            raise refused("input", f"Array must contain at most {MAX_ITEMS} elements")
+        if 0 in given:
+            raise refused(f"input[{given.index(0)}]", "Number must be greater than 0")
 
 
 def answer(rows: Iterable[Sequence[float]], *, model: str, encoding: str | None, prompt_tokens: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import base64
 import random
 import re
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Raw
@@ -24,7 +24,8 @@ Prompt = Annotated[str, Meta(min_length=1, max_length=1500)]
 Side = Annotated[int, Meta(ge=1, le=1280)]
 Format = Literal["jpeg", "png", "webp"]
 MAX_OPENAI_SIDE = 2048
-SIZES = ("256x256", "512x512", "1024x1024", "1536x1024", "1024x1536", "1792x1024", "1024x1792")
+Size = Literal["auto", "256x256", "512x512", "1024x1024", "1536x1024", "1024x1536", "1792x1024", "1024x1792"]
+SIZES: tuple[str, ...] = get_args(Size)[1:]
 
 
 class GenerateRequest(msgspec.Struct):
@@ -63,6 +64,13 @@ class GenerationsRequest(msgspec.Struct):
     quality: Literal["auto", "high", "medium", "low", "hd", "standard"] | None = None
     style: Literal["vivid", "natural"] | None = None
     user: str | None = None
+
+
+class VeniceGenerationsRequest(GenerationsRequest):
+    """What Venice's schema makes narrower."""
+
+    n: Annotated[int, Meta(ge=1, le=1)] | None = None
+    size: Size | None = None
 
 
 class Order(msgspec.Struct, kw_only=True):
@@ -120,11 +128,9 @@ def from_generate(request: GenerateRequest) -> Order:
     )
 
 
-def from_generations(request: GenerationsRequest, *, venice: bool) -> Order:
-    """`venice` holds it to Venice's narrower limits. Raises BadRequest naming the field."""
-    if venice and (request.n or 1) > 1:
-        raise refused("n", "Number must be less than or equal to 1")
-    width, height = size_of(request.size, venice=venice)
+def from_generations(request: GenerationsRequest) -> Order:
+    """Raises BadRequest naming the field."""
+    width, height = size_of(request.size)
     format_ = request.output_format or "png"
     transparent = request.background == "transparent"
     if transparent and format_ == "jpeg":
@@ -144,14 +150,14 @@ def from_generations(request: GenerationsRequest, *, venice: bool) -> Order:
     )
 
 
-def size_of(size: str | None, *, venice: bool) -> tuple[int, int]:
+def size_of(size: str | None) -> tuple[int, int]:
     """`640x480` → width and height; "auto" is 1024 square. Raises BadRequest for what is neither."""
     if size in (None, "auto"):
         return 1024, 1024
     assert size is not None
     found = re.fullmatch(r"([1-9]\d{1,3})x([1-9]\d{1,3})", size, re.ASCII)
-    if found is None or (venice and size not in SIZES):
-        raise refused("size", f"Expected 'auto' or one of {', '.join(SIZES)}")
+    if found is None:
+        raise refused("size", f"Expected 'auto' or WIDTHxHEIGHT, as one of {', '.join(SIZES)}")
     width, height = int(found[1]), int(found[2])
     if max(width, height) > MAX_OPENAI_SIDE:
         raise refused("size", f"Expected at most {MAX_OPENAI_SIDE} pixels a side")

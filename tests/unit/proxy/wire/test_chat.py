@@ -7,7 +7,7 @@ import pytest
 
 from proxy.errors import BadRequest
 from proxy.wire.body import fields_of, head_of
-from proxy.wire.chat import KNOWN, VENICE, ChatRequest, Message, Part, consistent, venice_only
+from proxy.wire.chat import KNOWN, VENICE, ChatRequest, Message, Part, VeniceChatRequest, consistent, venice_only
 
 HELLO = {"role": "user", "content": "hi"}
 
@@ -44,6 +44,11 @@ def read(**more: Any) -> ChatRequest:
         ({"reasoning_effort": "hard"}, "reasoning_effort"),
         ({"venice_parameters": {"enable_web_serch": "on"}}, "venice_parameters.enable_web_serch"),
         ({"stream": "yes"}, "stream"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
+        (
+            {"messages": [HELLO, {"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+            "messages[1].content[0].image_url.url",
+        ),
     ],
 )
 def test_refused_by_name(more: dict[str, Any], param: str) -> None:
@@ -75,18 +80,24 @@ def test_taken(more: dict[str, Any]) -> None:
         ({"top_k": -1}, "top_k"),
         ({"stop": []}, "stop"),
         ({"stop": list("abcde")}, "stop"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": ""}]}]}, "messages[0].content[0].text"),
+        ({"response_format": {"type": "grammar"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        ({"response_format": {"type": "json_schema", "json_schema": {}}}, None),
+        ({"tool_choice": {"type": "function", "function": {}}}, "tool_choice.function"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, None),
         ({"stop": list("abcd"), "seed": 1, "top_k": 0, "user": "u", "store": True}, None),
         ({"vendor": None}, None),
     ],
 )
 def test_what_only_venice_refuses(more: dict[str, Any], param: str | None) -> None:
     body = raw(**more)
-    request = read(**more)
+    read(**more)
     if param is None:
-        venice_only(request, fields_of(body))
+        venice_only(head_of(body, VeniceChatRequest), fields_of(body))
         return
     with pytest.raises(BadRequest) as caught:
-        venice_only(request, fields_of(body))
+        venice_only(head_of(body, VeniceChatRequest), fields_of(body))
     assert caught.value.param == param
 
 

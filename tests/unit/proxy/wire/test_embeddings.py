@@ -66,6 +66,9 @@ def test_venice_takes_fewer_tokens_and_no_unknown_key() -> None:
     raw = encode({"model": "m", "input": [1] * 2049})
     with pytest.raises(BadRequest, match="2048"):
         venice_only(head_of(raw, EmbeddingsRequest), fields_of(raw))
+    raw = encode({"model": "m", "input": [1, 0]})
+    with pytest.raises(BadRequest, match=r"input\[1\]"):
+        venice_only(head_of(raw, EmbeddingsRequest), fields_of(raw))
     raw = encode({"model": "m", "input": "x", "colour": "red"})
     with pytest.raises(BadRequest, match="'colour'"):
         venice_only(head_of(raw, EmbeddingsRequest), fields_of(raw))

@@ -17,6 +17,7 @@ from proxy.wire.images import (
     GenerationsRequest,
     Made,
     Order,
+    VeniceGenerationsRequest,
     answer,
     closed,
     from_generate,
@@ -30,7 +31,8 @@ def generate(**fields: Any) -> Order:
 
 
 def generations(*, venice: bool = False, **fields: Any) -> Order:
-    return from_generations(head_of(encode({"prompt": "x", **fields}), GenerationsRequest), venice=venice)
+    type_ = VeniceGenerationsRequest if venice else GenerationsRequest
+    return from_generations(head_of(encode({"prompt": "x", **fields}), type_))
 
 
 def test_defaults() -> None:
@@ -56,6 +58,7 @@ def test_contradictions() -> None:
         generations(background="transparent", output_format="jpeg")
     with pytest.raises(BadRequest, match="'n'"):
         generations(n=2, venice=True)
+    assert generations(n=1, size="1792x1024", venice=True).n == 1
     with pytest.raises(BadRequest, match="'colour'"):
         closed(GenerateRequest, fields_of(b'{"prompt": "x", "colour": 1}'))
 
