@@ -65,7 +65,7 @@ class AnthropicOptions(Remote, frozen=True, forbid_unknown_fields=True, tag="ant
     base_url: str = "https://api.anthropic.com/v1"
 
 
-class _Jobs(Remote, frozen=True, forbid_unknown_fields=True):
+class Jobs(Remote, frozen=True, forbid_unknown_fields=True):
     """An upstream that makes files: hosts (and their subdomains) that outputs may be fetched from."""
 
     file_hosts: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class _Jobs(Remote, frozen=True, forbid_unknown_fields=True):
     reads_per_s: float = 50.0  # what the upstream allows for polling
 
 
-class VaikerAIOptions(_Jobs, frozen=True, forbid_unknown_fields=True, tag="vaikerai"):
+class VaikerAIOptions(Jobs, frozen=True, forbid_unknown_fields=True, tag="vaikerai"):
     base_url: str = "https://api.vaikerai.com/v1"
     preset: Literal["vaikerai", "replicate"] = "vaikerai"
     stream_hosts: tuple[str, ...] = ()  # SSE hosts that may be followed; only those of `token_hosts` get the token
@@ -81,20 +81,20 @@ class VaikerAIOptions(_Jobs, frozen=True, forbid_unknown_fields=True, tag="vaike
     webhook_secret: str | None = None
 
 
-class NovitaOptions(_Jobs, frozen=True, forbid_unknown_fields=True, tag="novita"):
+class NovitaOptions(Jobs, frozen=True, forbid_unknown_fields=True, tag="novita"):
     base_url: str = "https://api.novita.ai"
     llm_path: str = "/openai/v1"
     default_max_tokens: Annotated[int, Meta(ge=1)] = 4096  # of a chat that names no limit: Novita wants one
     nsfw_threshold: float = 80.0
 
 
-class BytezOptions(_Jobs, frozen=True, forbid_unknown_fields=True, tag="bytez"):
+class BytezOptions(Jobs, frozen=True, forbid_unknown_fields=True, tag="bytez"):
     base_url: str = "https://api.bytez.com"
     api: Literal["v2", "v1"] = "v2"
     concurrency: int = 1
 
 
-class AimeOptions(_Jobs, frozen=True, forbid_unknown_fields=True, tag="aime"):
+class AimeOptions(Jobs, frozen=True, forbid_unknown_fields=True, tag="aime"):
     base_url: str = "https://api.aime.info"
     user: str = ""
 

@@ -1,11 +1,12 @@
 """The outbound HTTP of the gateway: the only room that knows httpx.
 
 Owns transports, pools, timeouts, header hygiene and the exception map; refuses to know dialects, keys and what a body
-means. Adapters import these five names and nothing from deeper inside. Invariant: a body that ended early is an error.
+means. Adapters import these names and nothing from deeper inside. Invariant: a body that ended early is an error.
 """
 
 from adapters._http.client import Headers, HttpClient, HttpResponse
 from adapters._http.errors import TransportError
+from adapters._http.fetch import Spot, fetched
 from adapters._http.timeouts import Timeouts
 
-__all__ = ["Headers", "HttpClient", "HttpResponse", "Timeouts", "TransportError"]
+__all__ = ["Headers", "HttpClient", "HttpResponse", "Spot", "Timeouts", "TransportError", "fetched"]

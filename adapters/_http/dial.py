@@ -68,7 +68,9 @@ async def dial(origin: Origin, verify: bool | str, make: Callable[[], Connection
 
 async def _addresses(loop: asyncio.AbstractEventLoop, origin: Origin) -> list[Address]:
     """Where the origin is, in the order to try: as the resolver sorts it, but with the families taking turns."""
-    found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+    flags = 0 if origin.address is None else socket.AI_NUMERICHOST  # an address that was checked is not looked up again
+    host = origin.address or origin.host
+    found = await loop.getaddrinfo(host, origin.port, type=socket.SOCK_STREAM, flags=flags)
     first = [(family, address) for family, _, _, _, address in found if family == found[0][0]]
     others = [(family, address) for family, _, _, _, address in found if family != found[0][0]]
     mixed = [a for pair in itertools.zip_longest(first, others) for a in pair if a is not None]

@@ -26,12 +26,13 @@ FRAMING = frozenset(
 
 
 class Origin(NamedTuple):
-    """Where to connect and whom to ask for: `host` is ASCII (IDNA), without brackets."""
+    """Where to connect and whom to ask for: `host` is ASCII (IDNA), without brackets; `address` replaces its look-up."""
 
     scheme: str
     host: str
     port: int
     uds: str | None = None
+    address: str | None = None
 
     @property
     def authority(self) -> str:
