@@ -42,6 +42,7 @@ class Shape:
     arch: str = "llama"
     pooling: int | None = None
     window: int | None = None  # sliding window attention, with arch="gemma2"-like support only
+    endless: bool = False  # its control tokens have the logit 0: a greedy answer goes on to its limit
 
 
 def byte_alphabet() -> list[str]:
@@ -129,8 +130,9 @@ def build(path: Path, shape: Shape = Shape(), name: str = "random") -> Path:
     d, head = shape.width, shape.width // shape.heads
     kv = head * shape.kv_heads
 
-    def matrix(tensor: str, rows: int, columns: int, scale: float) -> None:
+    def matrix(tensor: str, rows: int, columns: int, scale: float, empty: slice = slice(0)) -> None:
         data = rng.standard_normal((rows, columns), dtype=np.float32) * np.float32(scale)
+        data[empty] = 0.0
         packed, kind = _quantised(data, shape.kind)
         writer.add_tensor(tensor, packed, raw_dtype=kind)
 
@@ -138,7 +140,9 @@ def build(path: Path, shape: Shape = Shape(), name: str = "random") -> Path:
         writer.add_tensor(tensor, np.ones(size, dtype=np.float32))
 
     matrix("token_embd.weight", shape.vocab, d, 1.0)
-    matrix("output.weight", shape.vocab, d, shape.spread / d**0.5)
+    first = vocabulary(shape.vocab)[0].index(SPECIALS[0])
+    silent = slice(first, first + len(SPECIALS)) if shape.endless else slice(0)
+    matrix("output.weight", shape.vocab, d, shape.spread / d**0.5, silent)
     ones("output_norm.weight", d)
     for i in range(shape.layers):
         block = f"blk.{i}."
