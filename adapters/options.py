@@ -105,6 +105,7 @@ class LlamaOptions(Options, frozen=True, forbid_unknown_fields=True, tag="llama"
     gpu_layers: int | Literal["auto"] = "auto"
     keep_loaded_s: float = 1800.0
     max_loaded: int = 2
+    patience_s: float = 10.0  # that a busy model keeps its place when another one waits for it
     threads: int | Literal["auto"] = "auto"
     context_tokens: int | Literal["auto"] = "auto"  # of one request
     parallel: int | Literal["auto"] = "auto"  # sequences at once

@@ -1,6 +1,6 @@
 """The seams: what a stage may ask of another room. Protocols and the data that crosses them; it imports no implementation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import msgspec
@@ -9,6 +9,8 @@ from proxy.call import Call, Ending, Operation, Plan, Principal, Target, Usage
 
 if TYPE_CHECKING:
     from proxy.account import Metered
+    from proxy.catalogue import Model
+    from proxy.config import ModelType
     from proxy.health import Health
     from proxy.keys.store import KeyStore
 
@@ -118,6 +120,12 @@ class Planner(Protocol):
 
     def plan(self, call: Call) -> Plan: ...
 
+    def find(
+        self, asked: str, type_: "ModelType", operation: Operation | None = None
+    ) -> tuple["Model", str, dict[str, object]]:
+        """A name → its model, by which rule, and the features of its suffix. ModelUnknown."""
+        ...
+
 
 class Opener(Protocol):
     """`dispatch`."""
@@ -139,3 +147,54 @@ class ListsModels(Protocol):
     """An adapter that can say which models its upstream has."""
 
     async def models(self, search: str = "") -> list[dict[str, object]]: ...
+
+
+class Instance(msgspec.Struct, frozen=True, kw_only=True):
+    """A model in the memory of an upstream, or what is known of one that is not. Bytes; times are Unix seconds.
+
+    `state`: waiting (for a place) loading ready restarting draining stopping failed unloaded. `concurrency` 0 is not
+    decided yet; `keep_s` is how long after its last call it stays, negative for ever; `expires` None: not by itself.
+    """
+
+    model: str  # as a Target names it, or the file's name
+    state: str
+    progress: float = 0.0
+    concurrency: int = 0
+    running: int = 0
+    served: int = 0
+    keep_s: float = 0.0
+    expires: float | None = None
+    created: float | None = None
+    modified: float | None = None
+    restarts: int = 0
+    memory: int = 0
+    estimated: int = 0
+    context_tokens: int = 0
+    reason: str = ""
+
+
+@runtime_checkable
+class HoldsModels(Protocol):
+    """An adapter whose models are in memory or not, and that can be told which: a local engine.
+
+    All raise UpstreamError for a model that is not here. What does not `wait` goes on in the background, and
+    `instance` tells how.
+    """
+
+    async def load(
+        self, target: Target, *, concurrency: int | None = None, keep_s: float | None = None, wait: bool = False
+    ) -> Instance: ...
+
+    async def unload(self, target: Target, *, wait: bool = False) -> Instance | None:
+        """Lets running calls end, then unloads. None: it was not loaded."""
+        ...
+
+    def owns(self, target: Target) -> bool:
+        """Whether its model is one that anybody may name: without being configured, by its place in our folder."""
+        ...
+
+    def instance(self, target: Target) -> Instance: ...
+
+    def instances(self, names: Sequence[str] = ()) -> list[Instance]:
+        """What is in memory, each called by the one of `names` (of targets) that leads to it, if one does."""
+        ...

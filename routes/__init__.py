@@ -2,7 +2,7 @@
 those that are not `prefixed`. What is not OPEN needs a key as soon as keys are asked for.
 """
 
-from routes import characters, chat, embeddings, images, keys, models, operations, speech
+from routes import admin, characters, chat, embeddings, images, keys, models, operations, speech
 from routes._endpoint import Access, Route
 
 OPEN, KEY, ADMIN = Access.OPEN, Access.KEY, Access.ADMIN
@@ -31,5 +31,9 @@ TABLE: tuple[Route, ...] = (
     Route("GET", "/health", operations.health, OPEN, prefixed=False),
     Route("GET", "/metrics", operations.metrics, ADMIN, prefixed=False),
     Route("POST", "/admin/reload", operations.reload, ADMIN, prefixed=False),
+    Route("POST", "/admin/models/load", admin.load, ADMIN, prefixed=False),
+    Route("POST", "/admin/models/status", admin.status, ADMIN, prefixed=False),
+    Route("POST", "/admin/models/instances", admin.listed, ADMIN, prefixed=False),
+    Route("POST", "/admin/models/delete", admin.delete, ADMIN, prefixed=False),
 )
 PREFIXES = ("/v1", "/api/v1")

@@ -2,22 +2,26 @@
 calls into generations and back. It never imports llama_cpp: that lives in the children.
 """
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from adapters.llama.answer import ChunkWriter, Collector, usage_of
 from adapters.llama.fleet import Fleet
 from adapters.llama.generation import Generation
-from adapters.llama.life import Hold
+from adapters.llama.instances import Instances
 from adapters.llama.request import FORWARDS, REFUSES, generate
+from adapters.llama.resident import Hold
 from adapters.llama.spec import Delta, Embed, Generate
 from adapters.options import LlamaOptions
 from adapters.patience import opened
 from adapters.replies import Whole
 from proxy import call as calls
 from proxy.call import Call, Ending, Operation, Target
+from proxy.errors import ModelUnknown
 from proxy.media import vectors
 from proxy.params import sort_out
-from proxy.ports import Caps, Reply
+from proxy.ports import Caps, Instance, Reply
 from proxy.wire.body import encode
 from proxy.wire.chat import ChatRequest
 from proxy.wire.embeddings import EmbeddingsRequest, answer, inputs
@@ -39,9 +43,13 @@ class Llama:
         self.options = options
         self.caps: Caps = CAPS
         self.fleet = Fleet(options)
+        self._instances = Instances(self.fleet)
 
     async def open(self, call: Call, target: Target) -> Reply:
         """See `Adapter.open`. A model that is not loaded is loaded first; a streaming caller is told how that goes."""
+        assert call.plan is not None
+        if not call.plan.model.listed and not self.fleet.owns(target.model):
+            raise ModelUnknown(f"The model {call.plan.asked[:200]!r} does not exist.", param="model")
         call.dropped = sort_out(call.fields, self.caps).dropped
         if call.operation is Operation.EMBEDDINGS:
             return await self._embeddings(call, target)
@@ -135,6 +143,30 @@ class Llama:
     def facts(self, target: Target) -> dict[str, Any]:
         """What is known of a model without loading it, and its state: for `models`."""
         return self.fleet.facts(target.model)
+
+    # -- proxy.ports.HoldsModels and ListsModels --------------------------------------------------------------------
+
+    async def load(
+        self, target: Target, *, concurrency: int | None = None, keep_s: float | None = None, wait: bool = False
+    ) -> Instance:
+        return await self._instances.load(target.model, concurrency=concurrency, keep_s=keep_s, wait=wait)
+
+    async def unload(self, target: Target, *, wait: bool = False) -> Instance | None:
+        return await self._instances.unload(target.model, wait=wait)
+
+    def owns(self, target: Target) -> bool:
+        return self.fleet.owns(target.model)
+
+    def instance(self, target: Target) -> Instance:
+        return self._instances.one(target.model)
+
+    def instances(self, names: Sequence[str] = ()) -> list[Instance]:
+        return self._instances.all(names)
+
+    async def models(self, search: str = "") -> list[dict[str, object]]:
+        """The demo, and what is in the folder."""
+        names = await asyncio.to_thread(self.fleet.references)
+        return [{"id": name, **self.facts(Target(self.name, name))} for name in names if search.lower() in name.lower()]
 
     async def aclose(self) -> None:
         await self.fleet.aclose()

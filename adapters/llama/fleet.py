@@ -2,21 +2,27 @@
 models load and unload is `life`'s.
 """
 
+import asyncio
+import contextlib
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
+from adapters.llama import faults
 from adapters.llama.demo import demo_model
 from adapters.llama.footprint import Wishes
-from adapters.llama.gguf_meta import GgufError, read
-from adapters.llama.life import Hold, Life, Progress, Residency, Status
+from adapters.llama.gguf_meta import GgufError, parts_of, read
+from adapters.llama.life import Life
+from adapters.llama.resident import Hold, Progress, Residency, Status
 from adapters.llama.supervisor import Policy
 from adapters.options import LlamaOptions
 from proxy.config import size_in_bytes
 from proxy.errors import Fault, UpstreamError
 
 T = TypeVar("T")
+LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
 
 
 def wishes_of(options: LlamaOptions) -> Wishes:
@@ -46,40 +52,83 @@ class Fleet:
         self._options = options
         self.life = Life(
             wishes_of(options),
-            Residency(keep_s=options.keep_loaded_s, max_loaded=options.max_loaded),
+            Residency(keep_s=options.keep_loaded_s, max_loaded=options.max_loaded, patience_s=options.patience_s),
             policy=Policy(queue_limit=options.queue),
         )
-        self._facts: dict[str, dict[str, Any]] = {}
+        self._facts: dict[tuple[str, int, int], dict[str, Any]] = {}
         self._digests: dict[tuple[str, int, int], str] = {}
 
     async def acquire(self, reference: str, on_progress: Progress | None = None) -> Hold:
         """Raises UpstreamError when the model is not here, not allowed, or cannot be loaded."""
         path = self.path(reference)
-        self._must_be_allowed(path)
+        if self._options.allow_sha256:
+            await self._must_be_allowed(path)
         return await self.life.acquire(str(path), on_progress)
+
+    async def checked(self, reference: str) -> Path:
+        """The file of a model that may be loaded. Raises UpstreamError."""
+        path = self.path(reference)
+        if self._options.allow_sha256:
+            await self._must_be_allowed(path)
+        return path
+
+    @property
+    def folder(self) -> Path:
+        """Where models are kept."""
+        return Path(self._options.models_dir).expanduser()
 
     def path(self, reference: str) -> Path:
         """Raises UpstreamError (MISSING) when there is no such file."""
         if reference == "demo":
             return demo_model()
-        for path in (Path(reference).expanduser(), Path(self._options.models_dir).expanduser() / reference):
-            if path.is_file():
-                return path.resolve()
-        said = f"There is no model file {reference!r} here; `traghetto pull` fetches one."
+        with contextlib.suppress(OSError, ValueError):  # a name that no file can have
+            for path in (Path(reference).expanduser(), self.folder / reference):
+                if path.is_file():
+                    return path.resolve()
+        said = f"There is no model file {reference[:200]!r} here; `traghetto pull` fetches one."
         raise UpstreamError(Fault.MISSING, said, accepted=False)
 
-    def _must_be_allowed(self, path: Path) -> None:
-        allowed = self._options.allow_sha256
-        if not allowed or path == demo_model():
+    def owns(self, reference: str) -> bool:
+        """Whether a reference that no configuration names leads to a model of ours: the demo, or a file in the folder."""
+        try:
+            path = self.path(reference)
+        except UpstreamError:
+            return False
+        return reference == "demo" or (path.suffix == ".gguf" and path.is_relative_to(self.folder.resolve()))
+
+    def reference(self, path: Path) -> str:
+        """The shortest that leads to a file."""
+        if path == demo_model():
+            return "demo"
+        folder = self.folder.resolve()
+        return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+    def references(self) -> list[str]:
+        """What could be loaded from the folder, and the demo; of a split model the first part."""
+        found = (path for path in sorted(self.folder.rglob("*.gguf")) if path.is_file())
+        names = [path.relative_to(self.folder).as_posix() for path in found]
+        return ["demo", *(name for name in names if not LATER_PART.search(name))]
+
+    async def _must_be_allowed(self, path: Path) -> None:
+        if path == demo_model():
             return
-        stat = os.stat(path)
-        key = (str(path), stat.st_size, stat.st_mtime_ns)
-        if key not in self._digests:
-            with path.open("rb") as file:
-                self._digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
-        if self._digests[key] not in allowed:
-            said = f"The model file {path.name!r} is not among those that allow_sha256 names."
-            raise UpstreamError(Fault.MISSING, said, accepted=False)
+        for part in parts_of(path):
+            digest = await asyncio.to_thread(self._digest, part)
+            if digest not in self._options.allow_sha256:
+                said = f"The model file {part.name!r} is not among those that allow_sha256 names."
+                raise UpstreamError(Fault.MISSING, said, accepted=False)
+
+    def _digest(self, path: Path) -> str:
+        """In a thread: of a large file it takes a while, so it is remembered for as long as the file stays as it is."""
+        try:
+            stat = os.stat(path)
+            key = (str(path), stat.st_size, stat.st_mtime_ns)
+            if key not in self._digests:
+                with path.open("rb") as file:
+                    self._digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise faults.bad_file(f"{path.name} cannot be read: {error.strerror}") from error
+        return self._digests[key]
 
     def statuses(self) -> list[Status]:
         return self.life.status()
@@ -90,13 +139,17 @@ class Fleet:
             path = str(self.path(reference))
         except UpstreamError as error:
             return {"state": "missing", "reason": error.message}
-        facts = self._facts.get(path)
+        stat = os.stat(path)
+        key = (path, stat.st_size, stat.st_mtime_ns)
+        facts = self._facts.get(key)
         if facts is None:
-            facts = self._facts[path] = self._read(path)
-        status = next((s for s in self.life.status() if s.path == path), None)
+            facts = self._facts[key] = self._read(path)
+        status = self.life.status_of(path)
         if status is None:
             return {"state": "unloaded", **facts}
         live: dict[str, Any] = {"state": status.state, "progress": round(status.progress, 3), **facts}
+        if status.reason:
+            live["reason"] = status.reason
         if status.info is not None:
             live["context_tokens"] = status.info.context_tokens
         return live

@@ -78,6 +78,13 @@ def this_machine() -> Machine:
     return Machine(memory=max(memory, 0), cores=cores)
 
 
+def memory_of(pid: int) -> int:
+    """What a process holds in memory now, in bytes; 0 where that cannot be known."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
 def kv_bytes_per_token(meta: GgufMeta, kv_type: str) -> float:
     """Of all layers. Sliding windows and recurrent layers need less: this is the upper bound."""
     heads = meta.values.get(f"{meta.arch}.attention.head_count_kv", None)

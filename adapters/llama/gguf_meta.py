@@ -18,6 +18,7 @@ MOST_KEYS = 4096
 MOST_TENSORS = 65_536
 MOST_KEY = 1024
 MOST_TEXT = 16 << 20
+MOST_PARTS = 1000
 KEPT = 512  # items of an array that are kept; longer ones are only counted
 
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
@@ -149,7 +150,7 @@ def read(path: str) -> GgufMeta:
     if not isinstance(count, int) or count <= 1:
         return meta
     match = _SPLIT.match(Path(path).name)
-    if match is None or int(match["count"]) != count or count > 1000:
+    if match is None or int(match["count"]) != count or count > MOST_PARTS:
         raise GgufError("the model is split, and its file name does not say into which parts")
     layers, other, size, tensors = dict(meta.layer_bytes), meta.other_bytes, meta.file_size, meta.tensors
     for number in range(1, count + 1):
@@ -162,6 +163,16 @@ def read(path: str) -> GgufMeta:
     return msgspec.structs.replace(
         meta, layer_bytes=layers, other_bytes=other, file_size=size, tensors=tensors, parts=count
     )
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The files of a model, this one first; of a split model all that should be beside it."""
+    match = _SPLIT.match(path.name)
+    count = int(match["count"]) if match else 1
+    if match is None or not 1 < count <= MOST_PARTS:
+        return [path]
+    names = (f"{match['stem']}-{number:05}-of-{count:05}.gguf" for number in range(1, count + 1))
+    return [path, *(path.with_name(name) for name in names if name != path.name)]
 
 
 def _read_one(path: str) -> GgufMeta:

@@ -17,84 +17,15 @@ from functools import partial
 import msgspec
 
 from adapters.llama import faults
-from adapters.llama.footprint import DoesNotFit, Footprint, Machine, Wishes, estimate, plan, this_machine
+from adapters.llama.footprint import DoesNotFit, Machine, Wishes, estimate, plan, this_machine
 from adapters.llama.gguf_meta import GgufError, read
 from adapters.llama.quarantine import Quarantine
-from adapters.llama.spec import ModelInfo, Setup
+from adapters.llama.resident import Hold, Progress, Residency, Resident, Status
+from adapters.llama.spec import Setup
 from adapters.llama.supervisor import Engine, Policy
+from proxy.errors import UpstreamError
 
-Progress = Callable[[float], None]
-
-
-class Residency(msgspec.Struct, frozen=True, kw_only=True):
-    """`keep_s` after its last call a model is unloaded: 0 at once, negative never. Times in seconds."""
-
-    keep_s: float = 1800.0
-    max_loaded: int = 2
-    patience_s: float = 10.0
-
-
-class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """One resident, for the admin routes and `models`. Bytes and seconds."""
-
-    path: str
-    state: str  # loading ready restarting draining failed stopping
-    progress: float
-    users: int
-    parallel: int
-    keep_s: float
-    idle_s: float
-    restarts: int
-    estimated: int
-    measured: int
-    info: ModelInfo | None
-
-
-class Resident:
-    """A model that has a place."""
-
-    def __init__(self, path: str, keep_s: float, wishes: Wishes) -> None:
-        self.path = path
-        self.keep_s = keep_s
-        self.wishes = wishes
-        self.engine: Engine | None = None
-        self.footprint = Footprint(weights=0, kv=0, compute=0)
-        self.users = 0
-        self.claimed = False  # those for whom it was placed have come
-        self.placed_at = time.monotonic()
-        self.idle_since = time.monotonic()
-        self.draining = False
-        self.stopping = False
-        self.listeners: set[Progress] = set()
-        self.timer: asyncio.TimerHandle | None = None
-        self.loading: asyncio.Task[Engine] | None = None
-
-    @property
-    def state(self) -> str:
-        if self.stopping or self.draining:
-            return "stopping" if self.stopping else "draining"
-        if self.engine is None or self.engine.state == "starting":
-            return "loading"
-        return self.engine.state
-
-    def report(self, share: float) -> None:
-        for listener in list(self.listeners):
-            listener(share)
-
-
-class Hold:
-    """The right to use a loaded engine until `release`, which is synchronous and idempotent."""
-
-    __slots__ = ("_release", "engine")
-
-    def __init__(self, engine: Engine, release: Callable[[], None]) -> None:
-        self.engine = engine
-        self._release: Callable[[], None] | None = release
-
-    def release(self) -> None:
-        release, self._release = self._release, None
-        if release is not None:
-            release()
+MOST_FAILURES = 64  # failed loads that are remembered
 
 
 class Life:
@@ -116,6 +47,8 @@ class Life:
         self._residents: dict[str, Resident] = {}
         self._waiting: dict[str, tuple[float, asyncio.Future[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._loads: set[asyncio.Task[Status]] = set()
+        self._failures: dict[str, tuple[float, UpstreamError]] = {}  # the last failed load of a path, and when
         self._closed = False
         self._states = ""  # a folder of ours for sequences' states
 
@@ -139,6 +72,7 @@ class Life:
                 if on_progress is not None:
                     resident.listeners.discard(on_progress)
             if not resident.stopping:
+                resident.served += 1
                 return Hold(engine, partial(self._let_go, resident))
             self._let_go(resident)
 
@@ -161,10 +95,19 @@ class Life:
             )
             resident.engine = engine
             await engine.start()
-            return engine
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, UpstreamError):
+                self._note_failure(resident.path, error)
             self._discard(resident)
             raise
+        self._failures.pop(resident.path, None)
+        return engine
+
+    def _note_failure(self, path: str, error: UpstreamError) -> None:
+        self._failures.pop(path, None)
+        self._failures[path] = (time.time(), error)
+        if len(self._failures) > MOST_FAILURES:
+            del self._failures[next(iter(self._failures))]
 
     async def _plan(self, resident: Resident) -> Setup:
         try:
@@ -201,7 +144,7 @@ class Life:
         resident.users -= 1
         if resident.users:
             return
-        resident.idle_since = time.monotonic()
+        resident.idle_since, resident.used = time.monotonic(), time.time()
         broken = resident.engine is not None and resident.engine.state == "failed"
         if resident.draining or resident.keep_s == 0 or broken:
             self._stop(resident)
@@ -314,7 +257,7 @@ class Life:
     ) -> Status:
         """Loads now, with its own number of parallel sequences and time to stay. A change of the first reloads."""
         resident = self._residents.get(path)
-        if resident is not None and parallel is not None and resident.wishes.parallel != parallel:
+        if resident is not None and parallel not in (None, resident.parallel):
             await self.unload(path)
         resident = await self._place(path)
         if parallel is not None and resident.loading is None:
@@ -323,50 +266,68 @@ class Life:
             resident.keep_s = keep_s
         hold = await self.acquire(path, on_progress)
         hold.release()
-        return self._status(resident)
+        resident.served -= 1  # that was no call
+        return resident.status()
+
+    def begin_load(self, path: str, *, parallel: int | None = None, keep_s: float | None = None) -> None:
+        """`load`, in the background: `status` tells how it goes, and why it failed."""
+        self._failures.pop(path, None)
+        task = asyncio.create_task(self.load(path, parallel=parallel, keep_s=keep_s))
+        self._loads.add(task)
+        task.add_done_callback(self._load_ended)
+
+    def _load_ended(self, task: asyncio.Task[Status]) -> None:
+        self._loads.discard(task)
+        if not task.cancelled():
+            task.exception()  # a failure is in `_failures`; nobody else waits for it
 
     async def unload(self, path: str) -> bool:
         """Takes no new calls, lets those running end, then unloads. False if it was not loaded."""
+        resident = self._residents.get(path)
+        if not self.begin_unload(path):
+            return False
+        while self._residents.get(path) is resident:
+            await asyncio.sleep(0.01) if not self._tasks else await asyncio.wait(self._tasks, timeout=0.05)
+        return True
+
+    def begin_unload(self, path: str) -> bool:
+        """As `unload`, without waiting for the end of what runs."""
         resident = self._residents.get(path)
         if resident is None:
             return False
         resident.draining = True
         if not resident.users:
             self._stop(resident)
-        while self._residents.get(path) is resident:
-            await asyncio.sleep(0.01) if not self._tasks else await asyncio.wait(self._tasks, timeout=0.05)
         return True
 
     def status(self) -> list[Status]:
-        return [self._status(resident) for resident in self._residents.values()]
+        return [resident.status() for resident in self._residents.values()]
 
-    def _status(self, resident: Resident) -> Status:
-        engine = resident.engine
-        info = None if engine is None else engine.info
-        return Status(
-            path=resident.path,
-            state=resident.state,
-            progress=0.0 if engine is None else engine.progress,
-            users=resident.users,
-            parallel=0 if engine is None else engine.setup.n_seq,
-            keep_s=resident.keep_s,
-            idle_s=0.0 if resident.users else time.monotonic() - resident.idle_since,
-            restarts=0 if engine is None else engine.restarts,
-            estimated=resident.footprint.total,
-            measured=0 if info is None else info.rss,
-            info=info,
-        )
+    def status_of(self, path: str) -> Status | None:
+        """Of a resident, of a model that waits for a place, or of the last load, if that failed; else None."""
+        resident = self._residents.get(path)
+        if resident is not None:
+            return resident.status()
+        if path in self._waiting:
+            waited = time.monotonic() - self._waiting[path][0]
+            return Status(path=path, state="waiting", created=time.time() - waited, used=time.time())
+        if path in self._failures:
+            at, error = self._failures[path]
+            return Status(path=path, state="failed", created=at, used=at, reason=error.message)
+        return None
 
     async def aclose(self) -> None:
         """Stops everything; calls still running fail."""
         self._closed = True
+        for load in self._loads:
+            load.cancel()
         for _, future in self._waiting.values():
             if not future.done():
                 future.set_result(None)
         self._waiting.clear()
         for resident in list(self._residents.values()):
             self._stop(resident)
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks or self._loads:
+            await asyncio.gather(*self._tasks, *self._loads, return_exceptions=True)
         if self._states:
             await asyncio.to_thread(shutil.rmtree, self._states, ignore_errors=True)

@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from adapters.llama.footprint import Machine, Wishes
 from adapters.llama.generation import Generation
-from adapters.llama.life import Hold, Life, Residency
+from adapters.llama.life import Life
+from adapters.llama.resident import Hold, Residency
 from adapters.llama.spec import Generate, Sampling
 from proxy.errors import Fault, UpstreamError
 
