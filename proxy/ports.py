@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from proxy.health import Health
     from proxy.keys.store import KeyStore
 
+_CHATS = frozenset({Operation.CHAT, Operation.COMPLETIONS, Operation.RESPONSES, Operation.MESSAGES})
+
 
 class Caps(msgspec.Struct, frozen=True):
     """What a kind of upstream can do, as data.
 
     `operations` are the routes it serves. Per parameter of the request it *forwards* (same name and meaning),
     *translates* (another name or place) or *refuses* (400 naming it, since leaving it out would change the answer);
-    any other parameter is dropped and named in `x-traghetto-dropped`. `open_ended` forwards unknown keys as well;
-    `venice` honours every venice_parameter itself.
+    any other parameter is dropped and named in `x-traghetto-dropped`. `refuses` is about chats; the same names mean other
+    things elsewhere, so that other operations have their own in `refuses_elsewhere`. `open_ended` forwards unknown keys as
+    well; `venice` honours every venice_parameter itself.
     """
 
     operations: frozenset[Operation]
@@ -30,6 +33,11 @@ class Caps(msgspec.Struct, frozen=True):
     refuses: frozenset[str] = frozenset()
     open_ended: bool = False
     venice: bool = False
+    refuses_elsewhere: Mapping[Operation, frozenset[str]] = {}
+
+    def refused(self, operation: Operation) -> frozenset[str]:
+        """The parameters that this operation refuses."""
+        return self.refuses if operation in _CHATS else self.refuses_elsewhere.get(operation, frozenset())
 
 
 class Reply(Protocol):

@@ -143,9 +143,7 @@ class Resolver:
                 why.append(f"{target.upstream}: {card.missing}")
             elif call.operation not in card.caps.operations:
                 incapable += 1
-            elif refused := [
-                key for key in call.fields if key in card.caps.refuses and _matters(key, call.fields[key])
-            ]:
+            elif refused := _refused(call, card.caps.refused(call.operation)):
                 refusals.extend(refused)
             elif venice_only and not card.caps.venice:
                 refusals.append(f"venice_parameters.{venice_only}")
@@ -173,6 +171,10 @@ class Resolver:
 _IDLE = frozenset(
     {b"false", b"[]", b"{}", b"1", b'"none"', b'"auto"', b'"off"', b'{"type":"text"}', b'{"type": "text"}'}
 )
+
+
+def _refused(call: Call, names: frozenset[str]) -> list[str]:
+    return [key for key in call.fields if key in names and _matters(key, call.fields[key])] if names else []
 
 
 def _matters(key: str, value: msgspec.Raw) -> bool:

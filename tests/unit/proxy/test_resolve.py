@@ -208,6 +208,18 @@ def test_what_cannot_serve_is_left_out() -> None:
     assert len(venice.plan(idle).targets) == 2
 
 
+def test_a_chats_refusals_are_not_those_of_other_operations() -> None:
+    """`n` of a picture is no `n` of a chat."""
+    caps = Caps(
+        operations=frozenset(Operation),
+        refuses=frozenset({"n"}),
+        refuses_elsewhere={Operation.SPEECH: frozenset({"instructions"})},
+    )
+    assert [caps.refused(o) for o in (Operation.CHAT, Operation.RESPONSES)] == [frozenset({"n"})] * 2
+    assert caps.refused(Operation.IMAGES) == frozenset()
+    assert caps.refused(Operation.SPEECH) == frozenset({"instructions"})
+
+
 def test_a_key_may_be_bound_to_models() -> None:
     bound = Principal(id="k", models=frozenset({"big"}))
     assert resolver().plan(call("default", bound)).model.id == "big"
