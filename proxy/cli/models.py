@@ -1,21 +1,30 @@
-"""traghetto models."""
+"""traghetto models; its commands are in `instances`."""
 
 import asyncio
 from pathlib import Path
 
 import click
 
+from proxy.cli.instances import COMMANDS
 from proxy.cli.options import with_config, with_json
 
 
-@click.command()
+@click.group(invoke_without_command=True)
+@click.pass_context
 @with_config
 @with_json
 @click.option("--upstream", help="List what this upstream has, asked now, instead of what is configured.")
 @click.option("--search", default="", help="Only names that contain this.")
-@click.option("--type", "type_", help="Only this type: text, embedding, image, tts, upscale, inpaint.")
-def models(path: Path | None, as_json: bool, upstream: str | None, search: str, type_: str | None) -> None:
-    """List models: what the configuration names, or (with --upstream) what an upstream says it has."""
+@click.option("--type", "type_", help="Only this type: text, embedding, image, tts, upscale, inpaint, asr.")
+def models(
+    context: click.Context, path: Path | None, as_json: bool, upstream: str | None, search: str, type_: str | None
+) -> None:
+    """List models: what the configuration names, or (with --upstream) what an upstream says it has.
+
+    With a command: the models in the memory of a running server.
+    """
+    if context.invoked_subcommand is not None:
+        return
     import msgspec
 
     from proxy.app import read_config
@@ -45,6 +54,10 @@ def models(path: Path | None, as_json: bool, upstream: str | None, search: str, 
     widths = {c: max(len(c), *(len(str(row.get(c, ""))) for row in rows)) for c in columns} if rows else {}
     for row in ([dict(zip(columns, columns, strict=True))] if rows else []) + rows:
         click.echo("  ".join(f"{row.get(c, '')!s:<{widths[c]}}" for c in columns).rstrip())
+
+
+for command in COMMANDS:
+    models.add_command(command)
 
 
 async def _asked(config: object, upstream: str, search: str, file: str) -> list[dict[str, object]]:
