@@ -1,71 +1,105 @@
-"""Paying once for what is asked twice: `Idempotency-Key`, and an SDK's retry of a call that is still running.
+"""Paying once for what is asked twice: answers under an `Idempotency-Key`.
 
 A *flight* is a running call whose frames are kept, so that a second asker gets the same answer from its beginning. It
 owns names, bodies' hashes, frames and how long they are kept; it knows no HTTP and no call. What went well under an
-`Idempotency-Key` is kept for 24 h in the database; what failed is not, so that a retry may go better.
+`Idempotency-Key` is kept for 24 h; what failed is not, so that a retry may go better. Calls without a key: `proxy.retries`.
 """
 
 import asyncio
 import hashlib
+import os
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Protocol
 
 import msgspec
 
-from proxy.errors import BadRequest, Conflict, TraghettoError
+from proxy.errors import BadRequest, Conflict, TraghettoError, Unavailable
 
 DAY_US = 86_400_000_000
 KEY_MAX = 255
-LINGER_US = 10_000_000  # how long after its end an SDK's retry still finds a call
+LEASE_US = 15_000_000  # how long a claim stands without a sign of life from the process that runs the call
+RENEW_S = 4.0
+LOOK_S = 0.2  # how often the answer of another process is looked for
 FRAMES_MAX = 8 << 20  # bytes of one answer; a longer one cannot be joined or kept
-HELD_MAX = 64 << 20  # bytes of all that have ended
+HELD_MAX = 64 << 20  # bytes of all answers in memory
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """An answer as it was given. `body` is all frames."""
+    """An answer as it was given; `body` is all frames. With the status 0 a claim: somebody (`headers` say who) is at it, and
+    was alive at `created_us`."""
 
     name: str
     body_hash: str
     created_us: int
-    status: int
-    headers: list[tuple[str, str]]
-    body: bytes
+    status: int = 0
+    headers: list[tuple[str, str]] = []
+    body: bytes = b""
 
 
 class Replays(Protocol):
-    """Where answers are kept for a day."""
+    """Where answers are kept for a day, for all processes. All of it raises Unavailable where they cannot be asked."""
 
-    async def get(self, name: str, since_us: int) -> Kept | None: ...
+    async def claim(self, claim: Kept, since_us: int, stale_us: int) -> Kept | None:
+        """Take the name, in one step with the look whether it is taken. None: it is ours. Else who has it: an answer not
+        older than `since_us`, or a claim renewed after `stale_us`."""
+        ...
 
-    async def put(self, kept: Kept, since_us: int) -> None: ...
+    async def put(self, kept: Kept) -> None:
+        """The answer, in the place of its claim."""
+        ...
+
+    async def renew(self, names: list[str], claim: Kept) -> None:
+        """These claims are still held, by who made `claim`, at its time."""
+        ...
+
+    async def drop(self, claim: Kept) -> None:
+        """Give up a claim, if it is still this one's; an answer stays."""
+        ...
 
 
 def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def body_hash(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
+def body_hash(*parts: bytes | memoryview) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def named(caller: str, route: str, key: str) -> str:
-    """The name of an `Idempotency-Key`: of one caller and one route. Raises BadRequest for one that is too long."""
-    if len(key) > KEY_MAX:
-        raise BadRequest(f"Idempotency-Key is longer than {KEY_MAX} characters.", param="Idempotency-Key")
+    """The name of an `Idempotency-Key`: of one caller and one route. Raises BadRequest for one that cannot be."""
+    if not 0 < len(key) <= KEY_MAX:
+        raise BadRequest(f"An Idempotency-Key has 1 to {KEY_MAX} characters.", param="Idempotency-Key")
     return hashlib.sha256("\0".join(("key", caller, route, key)).encode()).hexdigest()
-
-
-def retried(caller: str, route: str, hashed: str) -> str:
-    """The name of a call without a key, for the retries of an SDK."""
-    return hashlib.sha256("\0".join(("retry", caller, route, hashed)).encode()).hexdigest()
 
 
 class Flight:
     """A call that may be joined. The one who began it says `begin`, `add`, and `end` or `fail`; once each of the latter."""
 
-    def __init__(self, name: str, hashed: str, on_end: Callable[["Flight"], None]) -> None:
+    __slots__ = (
+        "_on_end",
+        "_waiting",
+        "alone",
+        "began",
+        "body_hash",
+        "complete",
+        "ended_us",
+        "error",
+        "frames",
+        "headers",
+        "joined",
+        "name",
+        "size",
+        "status",
+        "too_long",
+    )
+
+    def __init__(self, name: str, hashed: str, on_end: Callable[["Flight"], None] | None = None) -> None:
         self.name = name
         self.body_hash = hashed
         self.status = 0
@@ -73,12 +107,14 @@ class Flight:
         self.frames: list[bytes] = []
         self.size = 0
         self.joined = 0  # who else waits for this answer: while there is one, the call must go on
+        self.alone: Callable[[], None] | None = None  # ends the call once its client and all who joined have left
         self.complete = False
         self.error: BaseException | None = None
+        self.began = 0.0  # loop time of its first frame
         self.ended_us = 0
         self.too_long = False
         self._on_end = on_end
-        self._moved = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
 
     @property
     def over(self) -> bool:
@@ -86,127 +122,204 @@ class Flight:
 
     def begin(self, status: int, headers: list[tuple[str, str]]) -> None:
         self.status, self.headers = status, headers
+        self.began = asyncio.get_running_loop().time()
         self._move()
 
     def add(self, frame: bytes) -> None:
         self.size += len(frame)
         if self.size > FRAMES_MAX and not self.joined:
-            self.too_long = True
-            self.frames.clear()
+            self.shed()
         if not self.too_long:
             self.frames.append(frame)
-        self._move()
+        if self._waiting:
+            self._move()
+
+    def shed(self) -> None:
+        """Forget the frames: nobody can join from here on."""
+        self.too_long = True
+        self.frames = []
 
     def end(self) -> None:
         """All frames were given."""
         if not self.over:
             self.complete = True
-            self._on_end(self)
-            self._move()
+            self._land()
 
     def fail(self, error: BaseException) -> None:
         """It did not end well (or was given up): whoever joined gets the same error."""
         if not self.over:
             self.error = error
+            self._land()
+
+    def _land(self) -> None:
+        self.alone = None
+        if self._on_end is not None:
             self._on_end(self)
-            self._move()
+        self._move()
 
     def _move(self) -> None:
-        moved, self._moved = self._moved, asyncio.Event()
-        moved.set()
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def moved(self) -> None:
+        """Wait for whatever comes next."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
 
     async def started(self) -> tuple[int, list[tuple[str, str]]]:
         """Status and headers, as soon as there are any. Raises what the call failed with before that."""
         while not self.status:
             if self.error is not None:
-                raise _again(self.error)
-            await self._moved.wait()
+                raise again(self.error)
+            await self.moved()
         return self.status, self.headers
 
     async def follow(self) -> AsyncIterator[bytes]:
-        """Every frame from the first, as they come. Raises what the call failed with."""
+        """Every frame from the first, as they come: those that are there together. Raises what the call failed with."""
         at = 0
         while True:
-            moved = self._moved
-            while at < len(self.frames):
-                yield self.frames[at]
-                at += 1
-            if self.error is not None:
-                raise _again(self.error)
-            if self.complete:
+            if at < len(self.frames):
+                block = self.frames[at:]
+                at += len(block)
+                yield b"".join(block)
+            elif self.error is not None:
+                raise again(self.error)
+            elif self.complete:
                 return
-            if moved is self._moved:
-                await moved.wait()
+            else:
+                await self.moved()
 
 
-def _again(error: BaseException) -> TraghettoError:
+def again(error: BaseException) -> TraghettoError:
+    """What a call failed with, for one who had joined it."""
     return error if isinstance(error, TraghettoError) else Conflict("The call that this one repeats was given up.")
 
 
-class Idempotency:
-    """Of one worker; answers that are kept for a day are everybody's (`replays`)."""
+class MemoryReplays:
+    """For a process without a database: the newest answers, up to HELD_MAX bytes."""
 
-    def __init__(self, replays: Replays | None = None, clock: Callable[[], int] = now_us) -> None:
-        self._replays = replays
-        self._clock = clock
-        self._flights: dict[str, Flight] = {}
-        self._ended: OrderedDict[str, Flight] = OrderedDict()
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, Kept] = OrderedDict()
         self._held = 0
 
-    def take_off(self, name: str, hashed: str) -> Flight:
-        """Begin a flight of this name; `find` has just said that there is none."""
-        flight = Flight(name, hashed, self._landed)
-        self._flights[name] = flight
-        return flight
+    async def claim(self, claim: Kept, since_us: int, stale_us: int) -> Kept | None:
+        found = self._kept.get(claim.name)
+        if found is not None and found.created_us > (since_us if found.status else stale_us):
+            return found
+        self._set(claim)
+        return None
+
+    async def put(self, kept: Kept) -> None:
+        self._set(kept)
+
+    async def renew(self, names: list[str], claim: Kept) -> None:
+        for name in names:
+            if (found := self._kept.get(name)) is not None and not found.status and found.headers == claim.headers:
+                self._set(msgspec.structs.replace(found, created_us=claim.created_us))
+
+    async def drop(self, claim: Kept) -> None:
+        found = self._kept.get(claim.name)
+        if found is not None and not found.status and found.headers == claim.headers:
+            del self._kept[claim.name]
+
+    def _set(self, kept: Kept) -> None:
+        old = self._kept.pop(kept.name, None)
+        self._held += len(kept.body) - (len(old.body) if old is not None else 0)
+        self._kept[kept.name] = kept
+        while self._held > HELD_MAX:
+            _, gone = self._kept.popitem(last=False)
+            self._held -= len(gone.body)
+
+
+class Idempotency:
+    """The answers under keys, as one process sees them: its own flights, and everybody's in `replays`."""
+
+    def __init__(self, replays: Replays | None = None, clock: Callable[[], int] = now_us) -> None:
+        self._replays: Replays = replays or MemoryReplays()
+        self._clock = clock
+        self._flights: dict[str, Flight] = {}
+        self._owned: set[str] = set()
+        self._me = [("owner", os.urandom(12).hex())]
+        self._renewing: asyncio.Task[None] | None = None
 
     def find(self, name: str, hashed: str) -> Flight | None:
-        """A flight to join: running, or ended so recently that an SDK's retry may mean it.
+        """A flight of this process to join.
 
         Raises:
             BadRequest: the name belongs to another body. Conflict: it is too long to be joined.
         """
-        self._sweep()
-        flight = self._flights.get(name) or self._ended.get(name)
+        flight = self._flights.get(name)
         if flight is None:
             return None
-        if flight.body_hash != hashed:
-            raise BadRequest("This Idempotency-Key was used with another request body.", param="Idempotency-Key")
+        _must_equal(flight.body_hash, hashed)
         if flight.too_long:
-            raise Conflict("The call that this one repeats is still running.")
+            raise Conflict("The call that this one repeats is still running.", retry_after_s=1)
         return flight
 
-    async def kept(self, name: str, hashed: str) -> Kept | None:
-        """An answer of the last 24 h under this name. Raises BadRequest as `find`, and database errors."""
-        if self._replays is None:
-            return None
-        kept = await self._replays.get(name, self._clock() - DAY_US)
-        if kept is not None and kept.body_hash != hashed:
-            raise BadRequest("This Idempotency-Key was used with another request body.", param="Idempotency-Key")
-        return kept
+    def take_off(self, name: str, hashed: str) -> Flight:
+        """Begin a flight of this name; `find` has just said that there is none. It must be landed, whatever happens."""
+        flight = self._flights[name] = Flight(name, hashed, self._landed)
+        return flight
+
+    async def earlier(self, flight: Flight) -> Kept | None:
+        """The answer that another process gave under this name, waited for while it is at it. None: it is ours to give.
+
+        Raises:
+            BadRequest: the name belongs to another body. Unavailable.
+        """
+        while True:
+            now = self._clock()
+            claim = self._claim(flight.name, flight.body_hash)
+            found = await self._replays.claim(claim, now - DAY_US, now - LEASE_US)
+            if found is None:
+                self._owned.add(flight.name)
+                if self._renewing is None or self._renewing.done():
+                    self._renewing = asyncio.get_running_loop().create_task(self._renew(), name="idempotency-renew")
+                return None
+            _must_equal(found.body_hash, flight.body_hash)
+            if found.status:
+                return found
+            await asyncio.sleep(LOOK_S)
 
     async def keep(self, flight: Flight) -> bool:
-        """Keep the answer of a flight that ended well (2xx) for 24 h; False if there is nothing to keep."""
-        if self._replays is None or not flight.complete or flight.too_long or not 200 <= flight.status < 300:
+        """Keep all frames so far as the answer, if it is a good one, for 24 h. Raises Unavailable."""
+        if flight.too_long or not 200 <= flight.status < 300:
+            await self.release(flight)
             return False
-        now = self._clock()
         body = b"".join(flight.frames)
-        kept = Kept(flight.name, flight.body_hash, now, flight.status, flight.headers, body)
-        await self._replays.put(kept, now - DAY_US)
+        await self._replays.put(Kept(flight.name, flight.body_hash, self._clock(), flight.status, flight.headers, body))
+        self._owned.discard(flight.name)
         return True
+
+    async def release(self, flight: Flight) -> None:
+        """There is no answer to keep: the name is free again. Raises Unavailable; the claim then ends by itself."""
+        if flight.name in self._owned:
+            self._owned.discard(flight.name)
+            await self._replays.drop(self._claim(flight.name, flight.body_hash))
+
+    def _claim(self, name: str = "", hashed: str = "") -> Kept:
+        return Kept(name, hashed, self._clock(), 0, self._me)
 
     def _landed(self, flight: Flight) -> None:
         self._flights.pop(flight.name, None)
-        flight.ended_us = self._clock()
-        if flight.complete and not flight.too_long and 200 <= flight.status < 300:
-            self._ended[flight.name] = flight
-            self._held += flight.size
-        self._sweep()
 
-    def _sweep(self) -> None:
-        old = self._clock() - LINGER_US
-        while self._ended:
-            name, flight = next(iter(self._ended.items()))
-            if flight.ended_us > old and self._held <= HELD_MAX:
-                return
-            del self._ended[name]
-            self._held -= flight.size
+    async def _renew(self) -> None:
+        """A sign of life for every claim, while there is one."""
+        while self._owned:
+            await asyncio.sleep(RENEW_S)
+            if self._owned:
+                with suppress(Unavailable):
+                    await self._replays.renew(sorted(self._owned), self._claim())
+
+    async def aclose(self) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
+
+
+def _must_equal(there: str, asked: str) -> None:
+    if there != asked:
+        raise BadRequest("This Idempotency-Key was used with another request body.", param="Idempotency-Key")
