@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 Seconds = Annotated[float, Meta(gt=0)]
+ImageSize = Annotated[str, Meta(pattern="^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$")]
 
 
 class Timeout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +56,10 @@ class OpenAIOptions(Remote, frozen=True, forbid_unknown_fields=True, tag="openai
     developer_role: bool = True  # false: `developer` messages go out as `system`
     drops: frozenset[str] = frozenset()  # parameters that this upstream does not take
     max_batch: int = 2048  # embeddings: inputs per request
+    image_sizes: tuple[ImageSize, ...] = ()  # what it draws; another size is drawn at the nearest and fitted. (): any
+    image_response_format: bool = True  # false where images refuse `response_format`, as OpenAI's own models
+    image_takes: frozenset[str] = frozenset()  # parameters of image/generate that it takes under the same names
+    file_hosts: tuple[str, ...] = ()  # hosts that pictures behind a URL may be fetched from, besides its own
 
 
 class VeniceOptions(Remote, frozen=True, forbid_unknown_fields=True, tag="venice"):
@@ -151,7 +156,15 @@ KINDS: dict[str, type[Options]] = {
 
 # The usual environment variable of each hosted upstream, for a start without a configuration file.
 USUAL_KEYS: dict[str, tuple[str, dict[str, object]]] = {
-    "OPENAI_API_KEY": ("openai", {"kind": "openai", "base_url": "https://api.openai.com/v1"}),
+    "OPENAI_API_KEY": (
+        "openai",
+        {
+            "kind": "openai",
+            "base_url": "https://api.openai.com/v1",
+            "image_sizes": ["1024x1024", "1536x1024", "1024x1536"],
+            "image_response_format": False,
+        },
+    ),
     "VENICE_API_KEY": ("venice", {"kind": "venice"}),
     "VAIKERAI_API_TOKEN": ("vaikerai", {"kind": "vaikerai", "file_hosts": ["files.vaikerai.com"]}),
     "NOVITA_API_KEY": ("novita", {"kind": "novita", "file_hosts": ["amazonaws.com", "cloudflarestorage.com"]}),

@@ -34,7 +34,7 @@ TYPE_OF: dict[Operation, ModelType] = {
     Operation.IMAGE_EDIT: "inpaint",
     Operation.UPSCALE: "upscale",
     Operation.SPEECH: "tts",
-    Operation.TRANSCRIPTION: "text",
+    Operation.TRANSCRIPTION: "asr",
 }
 
 

@@ -18,8 +18,8 @@ from msgspec import Meta
 
 from proxy.errors import ConfigError
 
-ModelType = Literal["text", "embedding", "image", "tts", "upscale", "inpaint"]
-MODEL_TYPES: tuple[ModelType, ...] = ("text", "embedding", "image", "tts", "upscale", "inpaint")
+ModelType = Literal["text", "embedding", "image", "tts", "upscale", "inpaint", "asr"]
+MODEL_TYPES: tuple[ModelType, ...] = get_args(ModelType)
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=0)]
 

@@ -2,7 +2,7 @@
 those that are not `prefixed`. What is not OPEN needs a key as soon as keys are asked for.
 """
 
-from routes import admin, characters, chat, embeddings, images, keys, models, operations, speech
+from routes import admin, characters, chat, embeddings, images, keys, models, operations, speech, transcriptions
 from routes._endpoint import Access, Route
 
 OPEN, KEY, ADMIN = Access.OPEN, Access.KEY, Access.ADMIN
@@ -11,6 +11,7 @@ TABLE: tuple[Route, ...] = (
     Route("POST", "/chat/completions", chat.create, KEY),
     Route("POST", "/embeddings", embeddings.create, KEY),
     Route("POST", "/audio/speech", speech.create, KEY),
+    Route("POST", "/audio/transcriptions", transcriptions.create, KEY),
     Route("POST", "/image/generate", images.generate, KEY),
     Route("POST", "/images/generations", images.generations, KEY),
     Route("POST", "/image/upscale", images.upscale, KEY),

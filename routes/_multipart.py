@@ -1,10 +1,11 @@
 """multipart/form-data, already in memory: parts as texts and files. RFC 7578, strictly, under limits.
 
-It knows no route and no image. Invariants: a file is a view of the body, never a copy; what is malformed is a BadRequest;
-the work is bounded by the size of the body and MAX_PARTS.
+It knows no route and no image. Invariants: a file is a view of the body, never a copy, and keeps its name and content
+type; what is malformed is a BadRequest; the work is bounded by the size of the body and MAX_PARTS.
 """
 
 from email.message import Message
+from email.utils import collapse_rfc2231_value
 
 from proxy.errors import BadRequest, MediaUnsupported
 from proxy.media.payload import Payload
@@ -12,12 +13,15 @@ from proxy.media.payload import Payload
 MAX_PARTS = 64
 MAX_HEAD = 4096
 MAX_TEXT = 64 << 10
+MAX_NAME = 255  # characters of a file's name
 
 
 class Form:
-    """What was sent: `texts` (of a repeated name the last counts) and `files`, each name's in order."""
+    """What was sent: `pairs` are the texts in order, `texts` the same by name (of a repeated one the last counts), `files`
+    each name's in order."""
 
     def __init__(self) -> None:
+        self.pairs: list[tuple[str, str]] = []
         self.texts: dict[str, str] = {}
         self.files: dict[str, list[Payload]] = {}
 
@@ -65,16 +69,19 @@ def _take(form: Form, body: bytes, view: memoryview, start: int, end: int) -> No
     if not disposition.lower().startswith("form-data") or not name:
         raise BadRequest("A part of the form has no name.")
     stop += 4
-    if "filename" in parameters or "filename*" in parameters:
-        file = Payload(view[stop:end], declared=head.get("content-type"), field=name)
+    if "filename" in parameters:  # a `filename*` is called so, too
+        declared, called = head.get("content-type"), parameters["filename"][:MAX_NAME]
+        file = Payload(view[stop:end], declared=declared, field=name, filename=called)
         form.files.setdefault(name, []).append(file)
         return
     if end - stop > MAX_TEXT and name != "image":
         raise BadRequest(f"'{name[:64]}': expected a text of at most {MAX_TEXT} bytes.", param=name[:64])
     try:
-        form.texts[name] = body[stop:end].decode()
+        text = body[stop:end].decode()
     except UnicodeDecodeError:
         raise BadRequest(f"'{name[:64]}': expected UTF-8.", param=name[:64]) from None
+    form.pairs.append((name, text))
+    form.texts[name] = text
 
 
 def _parameters(name: str, value: str) -> dict[str, str]:
@@ -82,5 +89,5 @@ def _parameters(name: str, value: str) -> dict[str, str]:
     message[name] = value.replace("\r", " ").replace("\n", " ")
     found: dict[str, str] = {}
     for key, given in message.get_params([], header=name)[1:]:
-        found[key.lower()] = given if isinstance(given, str) else given[2]
+        found[key.lower()] = given if isinstance(given, str) else collapse_rfc2231_value(given)
     return found

@@ -36,7 +36,9 @@ async def generations(inbound: Inbound, desk: Desk) -> Call:
     request = head_of(raw, images.VeniceGenerationsRequest if venice else images.GenerationsRequest)
     if venice:
         images.closed(images.GenerationsRequest, fields)
-    return _call(inbound, raw, fields, images.from_generations(request))
+    order = images.from_generations(request)
+    order.stream = images.streamed(fields)
+    return _call(inbound, raw, fields, order)
 
 
 async def listed_styles(inbound: Inbound, desk: Desk) -> Answer:
@@ -95,4 +97,5 @@ def _call(
         raw=raw,
         fields=fields,
         principal=inbound.principal,
+        stream=getattr(order, "stream", False),
     )

@@ -1,4 +1,4 @@
-"""The routes of OpenAI's dialect beside chat: embeddings and speech. Bodies out, answers in.
+"""The routes of OpenAI's dialect beside chat: embeddings and speech here, pictures and transcripts in their modules.
 
 It borrows the adapter's `send` and knows neither its socket nor its switches beyond `drops` and `max_batch`. Invariant: a
 batch that was split comes back whole and in order, or not at all.
@@ -10,21 +10,25 @@ from typing import Any
 from adapters._http import HttpResponse, TransportError
 from adapters.faults import transport_fault
 from adapters.openai_api import whole
+from adapters.openai_api.passing import Bytes
+from adapters.openai_api.pictures import Pictures
+from adapters.openai_api.transcripts import Transcripts
 from adapters.options import OpenAIOptions
 from adapters.replies import Stream, Whole
-from proxy.call import Call, Ending, Operation, Target, Usage
+from proxy.call import Call, Operation, Target, Usage
 from proxy.errors import UpstreamError
 from proxy.media import vectors
 from proxy.media.audio_formats import FORMATS
 from proxy.params import sort_out
 from proxy.ports import Caps, Reply
-from proxy.stream import Splitter
 from proxy.wire import embeddings
 from proxy.wire.body import encode
 from proxy.wire.speech import SpeechRequest
 
 MAX_ANSWER = 256 << 20
-OPERATIONS = frozenset({Operation.EMBEDDINGS, Operation.SPEECH})
+OPERATIONS = frozenset(
+    {Operation.EMBEDDINGS, Operation.SPEECH, Operation.TRANSCRIPTION, Operation.IMAGES, Operation.IMAGE_EDIT}
+)
 _JSON = ("content-type", "application/json")
 
 Send = Callable[[str, str, list[tuple[str, str]], bytes], Awaitable[HttpResponse]]
@@ -38,7 +42,14 @@ class Others:
         self._options = options
         self._caps = caps
         self._send = send
-        self._routes = {Operation.EMBEDDINGS: self._embeddings, Operation.SPEECH: self._speech}
+        pictures = Pictures(name, options, caps, send)
+        self._routes = {
+            Operation.EMBEDDINGS: self._embeddings,
+            Operation.SPEECH: self._speech,
+            Operation.TRANSCRIPTION: Transcripts(name, options, send).open,
+            Operation.IMAGES: pictures.draw,
+            Operation.IMAGE_EDIT: pictures.edit,
+        }
 
     async def open(self, call: Call, target: Target) -> Reply:
         """See `Adapter.open`."""
@@ -72,11 +83,12 @@ class Others:
         """Sound (or events) as it comes, whoever asked for streaming: the dialect has no whole answer."""
         request: SpeechRequest = call.request
         done = sort_out(call.fields, self._caps, self._options.drops | {"streaming"})
-        call.dropped = done.dropped
+        call.dropped = [name for name in done.dropped if name != "streaming"]  # it streams in any case
         body = encode({"model": target.model, "input": request.input, **done.kept})
         response = await self._send("POST", "/audio/speech", [_JSON, ("x-request-id", call.id)], body)
         type_ = response.header("content-type") or FORMATS[request.response_format or "mp3"].content_type
-        source = Bytes(response, Usage(characters=len(request.input)), self._name, events=request.events)
+        usage = Usage(characters=len(request.input))
+        source = Bytes(response, usage, self._name, events=b"speech.audio.done" if request.events else b"")
         try:
             if type_.startswith("application/json"):
                 whole.decoded(await response.read(MAX_ANSWER), self._name)
@@ -97,39 +109,6 @@ class Others:
             raise transport_fault(error, self._name) from None
         finally:
             response.close()
-
-
-class Bytes:
-    """An open response, passed on as it comes; events at their boundaries, so that ours can go between them."""
-
-    __slots__ = ("_response", "_splitter", "_upstream", "_whole", "ending", "usage")
-
-    def __init__(self, response: HttpResponse, usage: Usage, upstream: str, *, events: bool = False) -> None:
-        self._response = response
-        self._splitter = Splitter() if events else None
-        self._upstream = upstream
-        self._whole = not events and "content-encoding" not in response.headers  # what was read is all that has come
-        self.usage: Usage | None = usage
-        self.ending: Ending | None = None
-
-    async def read(self) -> bytes:
-        """Raises UpstreamError when the body ends before its end."""
-        while self.ending is None:
-            try:
-                data = await self._response.chunk()
-            except TransportError as error:
-                raise transport_fault(error, self._upstream) from None
-            if not data or (self._whole and self._response.complete):
-                self.ending = Ending.FINISHED
-            out = data
-            if self._splitter is not None:
-                out = self._splitter.feed(data) if data else self._splitter.rest()
-            if out or not data:
-                return out
-        return b""
-
-    def close(self) -> None:
-        self._response.close()
 
 
 def _rows(said: dict[str, Any], count: int, upstream: str) -> list[Sequence[float]]:

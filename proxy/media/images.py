@@ -271,10 +271,23 @@ def masked(image: Image.Image, mask: Image.Image) -> Image.Image:
     return area if area.size == image.size else area.resize(image.size, Image.Resampling.NEAREST)
 
 
+def covered(image: Image.Image, width: int, height: int) -> Image.Image:
+    """To exactly this size without a distortion: what is too wide or too high loses as much on both sides."""
+    wide = image.width * height > image.height * width
+    if wide:
+        keep = max(1, round(image.height * width / height))
+        box = ((image.width - keep) // 2, 0, (image.width - keep) // 2 + keep, image.height)
+    else:
+        keep = max(1, round(image.width * height / width))
+        box = (0, (image.height - keep) // 2, image.width, (image.height - keep) // 2 + keep)
+    whole = (0, 0, image.width, image.height)
+    return resize(image if box == whole else image.crop(box), width, height)
+
+
 async def convert(
     payload: Payload, finish: Finish, *, size: tuple[int, int] | None = None, blurred: bool = False
 ) -> Picture:
-    """Any readable picture in another format or size, blurred or with metadata. Errors as `check` and `decode`."""
+    """Any readable picture in another format or size (`covered`), blurred or with metadata. Errors as `check`, `decode`."""
     header = check(payload, min_pixels=1, max_pixels=MAX_UPSCALED_PIXELS)
     width, height = size or (header.width, header.height)
     cost = affordable(payload.field, header)
@@ -286,7 +299,7 @@ def _convert(
 ) -> Picture:
     image = decode(payload, header)
     if size is not None:
-        image = resize(image, *size)
+        image = covered(image, *size)
     return encode(blur(image) if blurred else image, finish)
 
 

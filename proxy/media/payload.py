@@ -16,18 +16,25 @@ _BLANKS = b" \t\r\n"
 
 
 class Payload:
-    """One uploaded or embedded file. `declared` is the content type that came with it, lower case, or None."""
+    """One uploaded or embedded file. `declared` is the content type that came with it, lower case, or None; `filename` is
+    the name it had where it came from, "" without one."""
 
-    __slots__ = ("_encoded", "_raw", "_size", "declared", "field")
+    __slots__ = ("_encoded", "_raw", "_size", "declared", "field", "filename")
 
     def __init__(
-        self, data: bytes | bytearray | memoryview, *, declared: str | None = None, field: str = "image"
+        self,
+        data: bytes | bytearray | memoryview,
+        *,
+        declared: str | None = None,
+        field: str = "image",
+        filename: str = "",
     ) -> None:
         self._raw: bytes | bytearray | memoryview | None = data
         self._encoded = b""
         self._size = len(data)
         self.declared = _essence(declared)
         self.field = field
+        self.filename = filename
 
     @classmethod
     def from_text(cls, text: str | bytes, *, field: str = "image") -> "Payload":
@@ -71,6 +78,10 @@ class Payload:
         if self._raw is not None:
             return bytes(self._raw)
         return self._decode(self._encoded)
+
+    def view(self) -> bytes | memoryview:
+        """As `read`, but what came as bytes is not copied: for what only passes it on."""
+        return self.read() if self._raw is None else memoryview(self._raw)
 
     def _decode(self, encoded: bytes) -> bytes:
         try:

@@ -53,6 +53,7 @@ class EditsRequest(msgspec.Struct):
     response_format: Literal["b64_json", "url"] | None = None
     output_format: Literal["jpeg", "png", "webp"] | None = None
     output_compression: Annotated[int, Meta(ge=0, le=100)] | None = None
+    stream: bool | None = None
 
 
 class UpscaleOrder(msgspec.Struct, kw_only=True):
@@ -77,6 +78,7 @@ class EditOrder(msgspec.Struct, kw_only=True):
     size: tuple[int, int] | None = None
     format: Literal["jpeg", "png", "webp"] = "png"
     quality: int = 90
+    stream: bool = False  # OpenAI's: an event for each picture
 
 
 def from_texts(texts: dict[str, str], type_: type[T]) -> T:
@@ -151,6 +153,7 @@ def edits_order(request: EditsRequest, files: dict[str, list[Payload]], size: tu
         size=size,
         format=request.output_format or "png",
         quality=90 if request.output_compression is None else max(1, request.output_compression),
+        stream=bool(request.stream),
     )
 
 

@@ -17,13 +17,16 @@ from proxy.catalogue import Model
 from proxy.media import styles
 from proxy.media.inspect import CONTENT_TYPES
 from proxy.media.payload import data_url
+from proxy.stream import CONTENT_TYPE, frame
 from proxy.wire.body import NO_OPS, encode, unknown_keys
 from proxy.wire.chat import refused
 
 Prompt = Annotated[str, Meta(min_length=1, max_length=1500)]
 Side = Annotated[int, Meta(ge=1, le=1280)]
 Format = Literal["jpeg", "png", "webp"]
-MAX_OPENAI_SIDE = 2048
+MAX_OPENAI_SIDE = 3840
+MAX_OPENAI_PIXELS = 8_294_400
+SIZE = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})")
 Size = Literal["auto", "256x256", "512x512", "1024x1024", "1536x1024", "1024x1536", "1792x1024", "1024x1792"]
 SIZES: tuple[str, ...] = get_args(Size)[1:]
 
@@ -52,7 +55,7 @@ class GenerateRequest(msgspec.Struct):
 class GenerationsRequest(msgspec.Struct):
     """OpenAI's dialect."""
 
-    prompt: Prompt
+    prompt: Annotated[str, Meta(min_length=1, max_length=32_000)]
     model: Annotated[str, Meta(max_length=512)] | None = None
     n: Annotated[int, Meta(ge=1, le=10)] | None = None
     size: Annotated[str, Meta(max_length=20)] | None = None
@@ -69,6 +72,7 @@ class GenerationsRequest(msgspec.Struct):
 class VeniceGenerationsRequest(GenerationsRequest):
     """What Venice's schema makes narrower."""
 
+    prompt: Prompt
     n: Annotated[int, Meta(ge=1, le=1)] | None = None
     size: Size | None = None
 
@@ -93,6 +97,7 @@ class Order(msgspec.Struct, kw_only=True):
     safe: bool = True
     exif: bool = False
     transparent: bool = False
+    stream: bool = False  # OpenAI's: an event for each picture
 
 
 class Made(msgspec.Struct):
@@ -150,17 +155,26 @@ def from_generations(request: GenerationsRequest) -> Order:
     )
 
 
+def streamed(fields: dict[str, Raw]) -> bool:
+    """Whether an OpenAI client asked for events. Raises BadRequest for what is no boolean."""
+    given = bytes(fields.get("stream", b"false"))
+    if given not in (b"true", b"false"):
+        raise refused("stream", "Expected boolean")
+    return given == b"true"
+
+
 def size_of(size: str | None) -> tuple[int, int]:
     """`640x480` → width and height; "auto" is 1024 square. Raises BadRequest for what is neither."""
     if size in (None, "auto"):
         return 1024, 1024
     assert size is not None
-    found = re.fullmatch(r"([1-9]\d{1,3})x([1-9]\d{1,3})", size, re.ASCII)
+    found = SIZE.fullmatch(size)
     if found is None:
         raise refused("size", f"Expected 'auto' or WIDTHxHEIGHT, as one of {', '.join(SIZES)}")
     width, height = int(found[1]), int(found[2])
-    if max(width, height) > MAX_OPENAI_SIDE:
-        raise refused("size", f"Expected at most {MAX_OPENAI_SIDE} pixels a side")
+    if max(width, height) > MAX_OPENAI_SIDE or width * height > MAX_OPENAI_PIXELS:
+        most = f"{MAX_OPENAI_SIDE} pixels a side and {MAX_OPENAI_PIXELS:,} in all"
+        raise refused("size", f"Expected at most {most}")
     return width, height
 
 
@@ -193,6 +207,9 @@ def answer(
         ("x-venice-is-content-violation", str(made.violation).lower()),
     ]
     type_ = CONTENT_TYPES[order.format]
+    if order.stream:
+        size = f"{order.width}x{order.height}"
+        return events(made.pictures, order.format, "image_generation.completed", size), CONTENT_TYPE, headers
     if order.shape == "binary" and made.pictures:
         return made.pictures[0], type_, headers
     if order.shape in ("venice", "binary"):
@@ -219,3 +236,12 @@ def edited(pictures: list[bytes], format: Format, *, url: bool) -> bytes:
         for picture in pictures
     ]
     return encode({"created": int(time.time()), "data": data})
+
+
+def events(pictures: list[bytes], format: Format, name: str, size: str) -> bytes:
+    """OpenAI's shape for who asked for a stream: nothing partial, each picture whole in its event."""
+    about = {"background": "auto", "created_at": int(time.time()), "output_format": format, "quality": "auto"}
+    zero = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+    usage = {**zero, "input_tokens_details": {"image_tokens": 0, "text_tokens": 0}}
+    rows = [base64.b64encode(picture).decode("ascii") for picture in pictures]
+    return b"".join(frame({"type": name, "b64_json": row, **about, "size": size, "usage": usage}) for row in rows)

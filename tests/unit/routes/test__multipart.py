@@ -24,6 +24,32 @@ def test_what_a_client_sends() -> None:
     assert form.texts == {"prompt": "grün", "scale": "2"}
     assert [(f.read(), f.declared, f.field) for f in form.files["image"]] == [(b"\r\n--data\r\n", "image/png", "image")]
     assert len(form.files["image[]"][0]) == 0
+    assert [form.files[name][0].filename for name in ("image", "image[]")] == ["ä.png", "b"]
+
+
+def test_texts_keep_their_order_and_repetitions() -> None:
+    body, type_ = sent(data={"list[]": ["a", "b"], "one": "1"}, files={"file": ("x", b"1")})
+    form = form_of(body, type_)
+    assert form.pairs == [("list[]", "a"), ("list[]", "b"), ("one", "1")]
+    assert form.texts == {"list[]": "b", "one": "1"}
+
+
+@pytest.mark.parametrize(
+    ("told", "filename"),
+    [
+        ('filename="a b.mp3"', "a b.mp3"),
+        ("filename=plain.mp3", "plain.mp3"),
+        ("filename*=UTF-8''%C3%A4.mp3", "ä.mp3"),
+        ('filename="a\\"b;c.mp3"', 'a"b;c.mp3'),
+        ('filename="%22.mp3"', "%22.mp3"),
+        ('filename=""', ""),
+        (f'filename="{"x" * 300}"', "x" * 255),
+    ],
+)
+def test_names_of_files(told: str, filename: str) -> None:
+    head = f'--b\r\nContent-Disposition: form-data; name="file"; {told}\r\nContent-Type: audio/mpeg\r\n\r\n'
+    (file,) = form_of(head.encode() + b"1\r\n--b--", TYPE).files["file"]
+    assert (file.filename, file.declared) == (filename, "audio/mpeg")
 
 
 def test_a_preamble_and_an_epilogue_are_passed_over() -> None:

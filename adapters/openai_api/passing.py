@@ -1,0 +1,57 @@
+"""An answer that is passed on as it comes: sound, or events at their boundaries, so that ours can go between them.
+
+It understands no event but the name of the last. Invariant: a stream of events that ends without it did not end well.
+"""
+
+from adapters._http import HttpResponse, TransportError
+from adapters.faults import transport_fault
+from proxy.call import Ending, Usage
+from proxy.errors import Fault, UpstreamError
+from proxy.stream import EventTooLarge, Splitter
+
+
+class Bytes:
+    """A Source over an open response. `events` is the mark of the last event, b"" where the body is no stream of events."""
+
+    __slots__ = ("_finished", "_mark", "_response", "_splitter", "_upstream", "_whole", "ending", "usage")
+
+    def __init__(self, response: HttpResponse, usage: Usage, upstream: str, *, events: bytes = b"") -> None:
+        self._response = response
+        self._splitter = Splitter() if events else None
+        self._mark = events
+        self._finished = not events
+        self._upstream = upstream
+        self._whole = not events and "content-encoding" not in response.headers  # what was read is all that has come
+        self.usage: Usage | None = usage
+        self.ending: Ending | None = None
+
+    async def read(self) -> bytes:
+        """Raises UpstreamError when the body ends before its end."""
+        while self.ending is None:
+            try:
+                data = await self._response.chunk()
+            except TransportError as error:
+                raise transport_fault(error, self._upstream) from None
+            over = not data or (self._whole and self._response.complete)
+            out = data if self._splitter is None else self._split(self._splitter, data)
+            if over:
+                if not self._finished:
+                    text = f"The upstream {self._upstream!r} ended its stream before its last event."
+                    raise UpstreamError(Fault.CUT, text, accepted=True)
+                self.ending = Ending.FINISHED
+            if out or over:
+                return out
+        return b""
+
+    def _split(self, splitter: Splitter, data: bytes) -> bytes:
+        try:
+            out = splitter.feed(data) if data else splitter.rest()
+        except EventTooLarge:
+            text = f"The upstream {self._upstream!r} sent an event that does not end."
+            raise UpstreamError(Fault.MALFORMED, text, accepted=True) from None
+        if not self._finished and (self._mark in out or b'"error"' in out):  # an error is passed on, and is an end too
+            self._finished = True
+        return out
+
+    def close(self) -> None:
+        self._response.close()
