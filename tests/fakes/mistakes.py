@@ -43,7 +43,7 @@ MISTAKES: dict[str, tuple[bytes, str, str]] = {
     "trait to a missing model": (_with('[traits.text]\ncode = "n"'), "traits.text.code", "'n' does not exist"),
     "trait to another type": (_with('[traits.text]\ncode = "picture"'), "traits.text.code", "another type"),
     "trait given twice": (_with('[traits.text]\ndefault = "n"'), "models.m.traits", "given twice"),
-    "trait of an unknown type": (_with('[traits.txt]\ncode = "m"'), "traits", "one of embedding"),
+    "trait of an unknown type": (_with('[traits.txt]\ncode = "m"'), "traits", "one of asr, embedding"),
     "bad measure": (_with('[traits.text]\nfast = {by = "luck"}'), "traits.text.fast.by", "tokens_per_s"),
     "unknown model in a measure": (
         _with('[traits.text]\nfast = {by = "ttft", among = ["n"]}'), "traits.text.fast", "'n' does not exist"),
