@@ -6,14 +6,13 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import re
 from pathlib import Path
 from typing import Any, TypeVar
 
 from adapters.llama import faults
 from adapters.llama.demo import demo_model
 from adapters.llama.footprint import Wishes
-from adapters.llama.gguf_meta import GgufError, parts_of, read
+from adapters.llama.gguf_meta import LATER_PART, GgufError, part_names, read
 from adapters.llama.life import Life
 from adapters.llama.resident import Hold, Progress, Residency, Status
 from adapters.llama.supervisor import Policy
@@ -22,7 +21,6 @@ from proxy.config import size_in_bytes
 from proxy.errors import Fault, UpstreamError
 
 T = TypeVar("T")
-LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
 
 
 def wishes_of(options: LlamaOptions) -> Wishes:
@@ -112,7 +110,7 @@ class Fleet:
     async def _must_be_allowed(self, path: Path) -> None:
         if path == demo_model():
             return
-        for part in parts_of(path):
+        for part in (path.with_name(name) for name in part_names(path.name)):
             digest = await asyncio.to_thread(self._digest, part)
             if digest not in self._options.allow_sha256:
                 said = f"The model file {part.name!r} is not among those that allow_sha256 names."

@@ -31,6 +31,7 @@ _BLOCKS = {
     24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2), 34: (256, 54),
     35: (256, 66), 39: (32, 17),
 }  # fmt: skip
+LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
 _SPLIT = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$")
 
 
@@ -145,7 +146,7 @@ class _Reader:
 
 def read(path: str) -> GgufMeta:
     """Of a split model, name the first part; the others are found beside it. Raises GgufError."""
-    meta = _read_one(path)
+    meta = read_one(path)
     count = meta.values.get("split.count", 1)
     if not isinstance(count, int) or count <= 1:
         return meta
@@ -156,7 +157,7 @@ def read(path: str) -> GgufMeta:
     for number in range(1, count + 1):
         if number == int(match["number"]):
             continue
-        part = _read_one(str(Path(path).with_name(f"{match['stem']}-{number:05}-of-{count:05}.gguf")))
+        part = read_one(str(Path(path).with_name(f"{match['stem']}-{number:05}-of-{count:05}.gguf")))
         for block, bytes_ in part.layer_bytes.items():
             layers[block] = layers.get(block, 0) + bytes_
         other, size, tensors = other + part.other_bytes, size + part.file_size, tensors + part.tensors
@@ -165,17 +166,18 @@ def read(path: str) -> GgufMeta:
     )
 
 
-def parts_of(path: Path) -> list[Path]:
+def part_names(name: str) -> list[str]:
     """The files of a model, this one first; of a split model all that should be beside it."""
-    match = _SPLIT.match(path.name)
+    match = _SPLIT.match(name)
     count = int(match["count"]) if match else 1
     if match is None or not 1 < count <= MOST_PARTS:
-        return [path]
+        return [name]
     names = (f"{match['stem']}-{number:05}-of-{count:05}.gguf" for number in range(1, count + 1))
-    return [path, *(path.with_name(name) for name in names if name != path.name)]
+    return [name, *(other for other in names if other != name)]
 
 
-def _read_one(path: str) -> GgufMeta:
+def read_one(path: str) -> GgufMeta:
+    """One file, whether or not it is all of a model. Raises GgufError."""
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size

@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("proxy.cli.doctor:doctor", "Probe every upstream, trait and mapping, and say what to do."),
     "keys": ("proxy.cli.keys:keys", "Make, list and revoke API keys."),
     "models": ("proxy.cli.models:models", "List models: of the configuration, or of one upstream."),
+    "pull": ("proxy.cli.pull:pull", "Fetch a model's files from a hub or a URL: resumed, checked."),
     "mock": ("proxy.cli.mock:mock", "An upstream that answers by script, with seeded faults. For tests."),
     "verify": ("proxy.cli.verify:verify", "Check any OpenAI-like server against the stream contract."),
 }

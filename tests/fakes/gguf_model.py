@@ -41,6 +41,7 @@ class Shape:
     template: str | None = CHATML
     arch: str = "llama"
     pooling: int | None = None
+    licence: str | None = None
     window: int | None = None  # sliding window attention, with arch="gemma2"-like support only
     endless: bool = False  # its control tokens have the logit 0: a greedy answer goes on to its limit
 
@@ -120,6 +121,8 @@ def _header(writer: gguf.GGUFWriter, shape: Shape, name: str) -> None:
     writer.add_add_bos_token(False)
     if shape.template is not None:
         writer.add_chat_template(shape.template)
+    if shape.licence is not None:
+        writer.add_license(shape.licence)
 
 
 def build(path: Path, shape: Shape = Shape(), name: str = "random") -> Path:
