@@ -16,6 +16,7 @@ from proxy.wire.chat import refused
 
 MAX_ITEMS = 2048
 MAX_TOKENS = 8192  # of one input
+MAX_ID = (1 << 31) - 1
 
 VENICE = NO_OPS | {"model", "input", "dimensions", "encoding_format"}
 
@@ -73,7 +74,7 @@ def _ids(items: Any, where: str) -> list[int]:
     if len(items) > MAX_TOKENS:
         raise refused(where, f"Array must contain at most {MAX_TOKENS} tokens")
     for index, item in enumerate(items):
-        if not 0 <= item < 1 << 31:
+        if not 0 <= item <= MAX_ID:
             raise refused(f"{where}[{index}]", "Expected a token id, which is 0 or more")
     return list(items)
 

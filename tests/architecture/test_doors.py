@@ -20,7 +20,7 @@ OPEN = {
     *(("GET", f"{prefix}/models/traits") for prefix in PREFIXES),
     *(("GET", f"{prefix}/models/compatibility_mapping") for prefix in PREFIXES),
     *(("GET", f"{prefix}/image/styles") for prefix in PREFIXES),
-    *(("GET", path) for path in ("/livez", "/readyz", "/health", "/openapi.json")),
+    *(("GET", path) for path in ("/livez", "/readyz", "/health", "/openapi.json", "/docs")),
     # Venice's way for a wallet to get a token to sign, before it has any key. The POST that makes the key is signed.
     *(("GET", f"{prefix}/api_keys/generate_web3_key") for prefix in PREFIXES),
     *(("POST", f"{prefix}/api_keys/generate_web3_key") for prefix in PREFIXES),
@@ -101,5 +101,5 @@ def test_the_table_is_walked_whole() -> None:
 @pytest.mark.asyncio
 async def test_what_is_not_in_the_table_is_not_there(tmp_path: Path) -> None:
     async with running(tmp_path) as app:
-        for path in ("/v1", "/admin", "/v1/chat", "/schema", "/docs", "/api/v1/admin/reload"):
+        for path in ("/v1", "/admin", "/v1/chat", "/schema", "/v1/docs", "/api/v1/admin/reload"):
             assert await status_of(app, "GET", path, []) == 404
