@@ -4,27 +4,40 @@ A finished reply is settled *awaiting* the books; one that its client left, or t
 since closing must never depend on anybody being there to await it.
 """
 
+import time
 from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from proxy.call import Call, Ending, Usage
+from proxy import estimate
+from proxy.call import Call, Ending, Served, Target, Usage
+from proxy.errors import Internal, TraghettoError
+from proxy.ledger.prices import Charge, PriceTable
+from proxy.ledger.row import Mark, Row
 from proxy.ports import Permit, Reply
+
+if TYPE_CHECKING:
+    from proxy.ledger.books import Ledger
+
+_encode = msgspec.json.Encoder().encode
 
 
 class Metered:
     """A Reply with its permit attached. Closing it twice, or after its end, changes nothing."""
 
-    __slots__ = ("_open", "_permit", "_reply", "content_type", "frames", "headers", "status")
+    __slots__ = ("_open", "_permit", "_reply", "content_type", "frames", "headers", "sent", "status")
 
     def __init__(self, reply: Reply, permit: Permit) -> None:
         self._reply = reply
         self._permit = permit
         self._open = True
         self.frames = 0
+        self.sent = 0  # bytes
         self.status = reply.status
         self.content_type = reply.content_type
-        self.headers = reply.headers
+        self.headers = [*reply.headers, *permit.headers] if permit.headers else reply.headers
 
     @property
     def ending(self) -> Ending | None:
@@ -38,17 +51,19 @@ class Metered:
         reply = self._reply
         try:
             frame = await reply.next()
-        except Exception:
-            self._leave(Ending.FAILED)
+        except Exception as error:
+            self._leave(Ending.FAILED, error.code if isinstance(error, TraghettoError) else Internal.code)
             raise
         if frame:
             self.frames += 1
+            self.sent += len(frame)
         if self._open and reply.ending is not None:
             self._open = False
+            served = Served(reply.usage, reply.ending, self.frames, self.sent)
             try:
-                await self._permit.settle(reply.usage, reply.ending, self.frames)
+                await self._permit.settle(served)
             except BaseException:  # cut off while it waited: booked without waiting, if it is not booked yet
-                self._permit.abandon(reply.usage, reply.ending, self.frames)
+                self._permit.abandon(served)
                 raise
         return frame
 
@@ -56,39 +71,181 @@ class Metered:
         self._leave(Ending.CANCELLED)
         self._reply.close()
 
-    def _leave(self, ending: Ending) -> None:
+    def _leave(self, ending: Ending, error: str | None = None) -> None:
         if self._open:
             self._open = False
-            self._permit.abandon(self._reply.usage, ending, self.frames)
+            self._permit.abandon(Served(self._reply.usage, ending, self.frames, self.sent, error))
 
 
-class Entry(msgspec.Struct):
-    """One line of the books."""
+class Bill(msgspec.Struct):
+    """One call, ended: what it used, what that costs, and its row where books are kept on disk."""
 
-    id: str
-    operation: str
-    model: str
-    route: str
-    ending: Ending
-    usage: Usage | None
-    frames: int
-    attempts: int
+    call: Call
+    served: Served
+    usage: Usage
+    charge: Charge
+    row: Row | None = None
+
+    @property
+    def amount_micro(self) -> int | None:
+        return self.charge.amount_micro
+
+
+class Keeper(Protocol):
+    """Who has the ledger (None: nothing is written down) and the prices."""
+
+    @property
+    def ledger(self) -> "Ledger | None": ...
+    @property
+    def rules(self) -> "Priced": ...
+
+
+class Priced(Protocol):
+    @property
+    def prices(self) -> PriceTable: ...
 
 
 class Books:
-    """The books in memory: the last `keep` entries and totals by ending."""
+    """The ledger's place in the house. `endings` and the last `keep` calls are in memory, for whoever looks."""
 
-    def __init__(self, keep: int = 1000) -> None:
+    def __init__(self, keeper: Keeper, watch: Callable[[Call, Served], None] | None = None, keep: int = 1000) -> None:
+        self._keeper = keeper
+        self._watch = watch
         self.entries: deque[Entry] = deque(maxlen=keep)
         self.endings: dict[Ending, int] = dict.fromkeys(Ending, 0)
 
     def metered(self, reply: Reply, permit: Permit) -> Metered:
         return Metered(reply, permit)
 
-    def write(self, call: Call, usage: Usage | None, ending: Ending, frames: int) -> None:
-        plan = call.plan
-        model = plan.model.id if plan else ""
+    # -- a call's life
+
+    def mark(self, call: Call, target: Target) -> None:
+        """Before the first byte of an attempt. Raises Unavailable."""
+        ledger = self._keeper.ledger
+        if ledger is not None:
+            assert call.plan is not None
+            ledger.open(
+                Mark(
+                    call_id=call.id,
+                    key_id=call.principal.id,
+                    operation=call.operation.value,
+                    model=call.plan.model.id,
+                    upstream=target.upstream,
+                    target=target.model,
+                    created_us=_created_us(call),
+                    price_version=self._keeper.rules.prices.version,
+                )
+            )
+
+    def forget(self, call: Call) -> None:
+        """No attempt reached an upstream: there is nothing to book."""
+        if self._keeper.ledger is not None:
+            self._keeper.ledger.forget(call.id)
+
+    def bill(self, call: Call, served: Served) -> Bill:
+        """What the call used and costs; counted from here on."""
+        assert call.plan is not None
+        usage = estimate.used(call, served)
+        charge = self._keeper.rules.prices.charge(call.plan.model.id, usage, estimate.unit_of(call))
+        bill = Bill(call, served, usage, charge)
+        if self._keeper.ledger is not None:
+            bill.row = row_of(bill)
+        self._note(bill)
+        return bill
+
+    async def settle(self, bill: Bill) -> None:
+        """Return once the row is safe. Raises Unavailable: neither the database nor the journal takes it."""
+        if self._keeper.ledger is not None and bill.row is not None:
+            await self._keeper.ledger.settle(bill.row)
+
+    def later(self, bill: Bill) -> None:
+        if self._keeper.ledger is not None and bill.row is not None:
+            self._keeper.ledger.settle_later(bill.row)
+
+    def _note(self, bill: Bill) -> None:
+        call, served = bill.call, bill.served
+        self.endings[served.ending] += 1
+        model = call.plan.model.id if call.plan else ""
         route = str(call.attempts[-1].target) if call.attempts else ""
-        self.endings[ending] += 1
-        entry = Entry(call.id, call.operation.value, model, route, ending, usage, frames, len(call.attempts))
-        self.entries.append(entry)
+        self.entries.append(Entry(call.id, call.operation.value, model, route, served, bill.usage, len(call.attempts)))
+        if self._watch is not None:
+            self._watch(call, msgspec.structs.replace(served, usage=bill.usage))
+
+
+class Entry(msgspec.Struct):
+    """One of the last calls."""
+
+    id: str
+    operation: str
+    model: str
+    route: str
+    served: Served
+    usage: Usage
+    attempts: int
+
+
+def row_of(bill: Bill) -> Row:
+    """A call that reached an upstream, as the ledger writes it."""
+    call, served, usage, charge = bill.call, bill.served, bill.usage, bill.charge
+    assert call.plan is not None
+    now = time.perf_counter()
+    first, last = call.attempts[0], call.attempts[-1]
+    answered = last.error is None and last.ms is not None
+    return Row(
+        call_id=call.id,
+        key_id=call.principal.id,
+        operation=call.operation.value,
+        model=call.plan.model.id,
+        upstream=last.target.upstream,
+        target=last.target.model,
+        created_us=_created_us(call),
+        settled_us=time.time_ns() // 1000,
+        ending=served.ending.value,
+        stream=call.stream,
+        error=served.error,
+        attempts=_tries(call),
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cached_tokens=usage.cached_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        characters=usage.characters,
+        images=usage.images,
+        usage_source=usage.source.value,
+        price_version=charge.version,
+        input_micro=charge.input_micro,
+        cached_micro=charge.cached_micro,
+        output_micro=charge.output_micro,
+        unit_micro=charge.unit_micro,
+        amount_micro=charge.amount_micro,
+        input_price=charge.input_price,
+        cached_price=charge.cached_price,
+        output_price=charge.output_price,
+        unit_price=charge.unit_price,
+        unit=charge.unit,
+        queue_ms=_ms(first.started - call.started),
+        ttft_ms=_ms(last.started - call.started) + (last.ms or 0.0) if answered else None,
+        total_ms=_ms(now - call.started),
+        bytes_out=served.sent,
+    )
+
+
+def _tries(call: Call) -> str:
+    return _encode(
+        [
+            {
+                "target": str(a.target),
+                "reason": a.reason,
+                "error": a.error,
+                "ms": None if a.ms is None else round(a.ms, 3),
+            }
+            for a in call.attempts
+        ]
+    ).decode()
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+def _created_us(call: Call) -> int:
+    return time.time_ns() // 1000 - int((time.perf_counter() - call.started) * 1_000_000)

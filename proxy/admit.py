@@ -1,26 +1,85 @@
 """`admit`: the right to spend on one call, or a refusal. One Permit a call; it is settled, cancelled or abandoned once.
 
-Here everybody is admitted and counted; the gate that asks for limits and budgets has the same two methods.
+All buckets of a call (its tier's and its key's budget) are reserved together or not at all, before anything is sent, and
+settled with what was used together with its row in the books. Where no limit applies nothing is asked and nothing waits.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-from proxy.call import Call, Ending, Usage
-from proxy.errors import Unavailable
+from proxy import budgets as budget
+from proxy.budgets import Budgets
+from proxy.call import Call, Dialect, Ending, Principal, Served, Usage
+from proxy.errors import BudgetSpent, RateExceeded, Unavailable
+from proxy.estimate import DEFAULT_OUTPUT, TEXTUAL, bounded, most, prompt_tokens, unit_of
+from proxy.ledger.prices import PriceTable
+from proxy.limits.hits import HitLog, now_us
+from proxy.limits.reference import Bucket, Measure
+from proxy.limits.said import limit_headers
+from proxy.limits.store import Ask, Grant, LimitStore, Refusal
 from proxy.ports import Permit
+from proxy.tiers import Tiers
 
-Settled = Callable[[Call, Usage | None, Ending, int], None]
+
+class Rules(Protocol):
+    """What one snapshot says about limits and prices."""
+
+    @property
+    def tiers(self) -> Tiers: ...
+    @property
+    def prices(self) -> PriceTable: ...
+    @property
+    def free(self) -> frozenset[str]:
+        """Upstreams that cost nobody anything."""
+        ...
 
 
-class OpenPermit:
-    """A permit that reserves nothing but a place among the running calls."""
+class Means(Protocol):
+    """What limits are counted with."""
 
-    __slots__ = ("_call", "_gate", "_open")
+    @property
+    def rules(self) -> Rules: ...
+    @property
+    def store(self) -> LimitStore: ...
+    @property
+    def hits(self) -> HitLog: ...
+    @property
+    def budgets(self) -> Budgets: ...
 
-    def __init__(self, gate: "OpenGate", call: Call) -> None:
+
+class Bill(Protocol):
+    """What a call used, and what it costs in micro-USD (None: not known)."""
+
+    @property
+    def usage(self) -> Usage: ...
+    @property
+    def amount_micro(self) -> int | None: ...
+
+
+class Ends(Protocol):
+    """Where calls are booked when they end."""
+
+    def bill(self, call: Call, served: Served) -> Any: ...
+
+    async def settle(self, bill: Any) -> None: ...
+
+    def later(self, bill: Any) -> None: ...
+
+    def forget(self, call: Call) -> None: ...
+
+
+class Held:
+    """A Permit. It holds a place among the running calls, and a Grant where limits apply."""
+
+    __slots__ = ("_call", "_gate", "_grant", "_open", "_store", "headers")
+
+    def __init__(self, gate: "Gate", call: Call, store: LimitStore, grant: Grant | None) -> None:
         self._gate = gate
         self._call = call
+        self._store = store
+        self._grant = grant
         self._open = True
+        self.headers: Sequence[tuple[str, str]] = ()
 
     def _close(self) -> bool:
         if not self._open:
@@ -30,27 +89,173 @@ class OpenPermit:
         return True
 
     def cancel(self, ending: Ending) -> None:
-        if self._close() and self._call.attempts:
-            self._gate.settled(self._call, None, ending, 0)
+        if not self._close():
+            return
+        attempts = self._call.attempts
+        if any(attempt.reached for attempt in attempts):
+            self._book(Served(None, ending, error=attempts[-1].error))
+            return
+        if attempts:
+            self._gate.ends.forget(self._call)
+        if self._grant is not None:
+            self._store.cancel(self._grant)
 
-    async def settle(self, usage: Usage | None, ending: Ending, frames: int) -> None:
-        self.abandon(usage, ending, frames)
+    async def settle(self, served: Served) -> None:
+        if not self._close():
+            return
+        bill = self._gate.ends.bill(self._call, served)
+        try:
+            await self._gate.ends.settle(bill)
+        finally:
+            self._give_back(bill)
 
-    def abandon(self, usage: Usage | None, ending: Ending, frames: int) -> None:
+    def abandon(self, served: Served) -> None:
         if self._close():
-            self._gate.settled(self._call, usage, ending, frames)
+            self._book(served)
+
+    def _book(self, served: Served) -> None:
+        bill = self._gate.ends.bill(self._call, served)
+        self._gate.ends.later(bill)
+        self._give_back(bill)
+
+    def _give_back(self, bill: Bill) -> None:
+        """What was reserved and not used; of a budget, all of it counts as used where nobody knows the price."""
+        if self._grant is None:
+            return
+        spent = {Measure.TPM: bill.usage.total_tokens}
+        if bill.amount_micro is not None:
+            spent[Measure.BUDGET] = bill.amount_micro
+        self._store.settle(self._grant, spent)
 
 
-class OpenGate:
-    """Admits everybody until the server drains. `running` is the number of calls that hold a permit."""
+class Gate:
+    """Admits until the server drains. `running` is the number of calls that hold a permit."""
 
-    def __init__(self, settled: Settled) -> None:
+    def __init__(self, ends: Ends, means: Means) -> None:
         self.running = 0
         self.draining = False
-        self.settled = settled
+        self.ends = ends
+        self._means = means
 
     async def admit(self, call: Call) -> Permit:
+        """Raises RateExceeded, BudgetSpent, Unavailable (draining, or limits that nobody can count)."""
         if self.draining:
             raise Unavailable("The server is shutting down.", retry_after_s=2)
+        means = self._means
+        assert call.plan is not None
+        key = call.principal
+        buckets = means.rules.tiers.buckets(key, call.plan.model)
+        if not buckets and not _has_budget(key):
+            self.running += 1
+            return Held(self, call, means.store, None)
+        return await self._reserved(call, buckets)
+
+    async def _reserved(self, call: Call, buckets: Sequence[Bucket]) -> Permit:
+        means, store = self._means, self._means.store
+        now = now_us()
+        purse = means.budgets.bucket(call.principal, now)
+        asks = await self._asks(call, buckets, purse)
+        balance: dict[str, float] = {}
+        if purse is not None:
+            await means.budgets.ready(purse, now)
+            if call.dialect is Dialect.VENICE:
+                balance = means.budgets.left(call.principal, now)
+        found = store.reserve_now(asks)
+        if found is None:
+            found = await store.reserve(asks)
+        if isinstance(found, Refusal):
+            raise self._refused(call, found)
         self.running += 1
-        return OpenPermit(self, call)
+        permit = Held(self, call, store, found)
+        permit.headers = limit_headers(found, call.dialect, now, balance)
+        return permit
+
+    async def _asks(self, call: Call, buckets: Sequence[Bucket], purse: Bucket | None) -> list[Ask]:
+        """What each bucket is asked for. Tokens are counted only where somebody counts them."""
+        counted = any(bucket.measure is Measure.TPM for bucket in buckets)
+        prompt = (await prompt_tokens(call))[0] if counted or purse is not None else 0
+        asks: list[Ask] = []
+        for bucket in buckets:
+            if bucket.measure is not Measure.TPM:
+                asks.append((bucket, 1))
+            elif call.operation in TEXTUAL:
+                asks.append((bucket, _tokens(call, prompt, bucket)))
+        if purse is not None:
+            cost = self._most_cost(call, prompt)
+            asks.append((purse, cost))
+        return asks
+
+    def _most_cost(self, call: Call, prompt: int) -> int:
+        """Micro-USD. Raises BudgetSpent: the price is not known."""
+        assert call.plan is not None
+        rules = self._means.rules
+        cost = rules.prices.worst(call.plan.model.id, most(call, prompt), unit_of(call))
+        if cost is not None:
+            return cost
+        if all(target.upstream in rules.free for target in call.plan.targets):
+            return 0  # it runs here: nobody sends a bill for it
+        raise BudgetSpent(
+            f"The price of {call.plan.model.id!r} is not known, and this key has a consumption limit.", param="model"
+        )
+
+    def _refused(self, call: Call, refusal: Refusal) -> RateExceeded | BudgetSpent | Unavailable:
+        worst = refusal.worst
+        if refusal.unreachable or worst is None:
+            return Unavailable("The limits of this key cannot be checked at the moment.", retry_after_s=1)
+        assert call.plan is not None
+        self._means.hits.note(call.principal.id, refusal, call.plan.model.id)
+        if worst.bucket.measure is Measure.BUDGET:
+            return budget.refused(worst, now_us())
+        wait = refusal.wait_us
+        return RateExceeded(
+            _told(worst.bucket, worst.need, worst.have, call.plan.model.id),
+            retry_after_s=None if wait is None else wait / 1e6,
+            never=wait is None,
+            headers=tuple(limit_headers(refusal, call.dialect, now_us())),
+        )
+
+    # -- without reserving
+
+    def preview(self, call: Call, prompt: int) -> dict[str, Any]:
+        """Whether the limits would let this call pass now, bucket by bucket: for `dry_run`."""
+        assert call.plan is not None
+        means, key = self._means, call.principal
+        asks: list[Ask] = [
+            (bucket, _tokens(call, prompt, bucket) if bucket.measure is Measure.TPM else 1)
+            for bucket in means.rules.tiers.buckets(key, call.plan.model)
+        ]
+        purse = means.budgets.bucket(key, now_us())
+        if purse is not None:
+            asks.append((purse, self._most_cost(call, prompt)))
+        checked: list[dict[str, Any]] = [
+            {"type": bucket.measure.value, "limit": bucket.capacity, "need": need, "have": means.store.peek(bucket)}
+            for bucket, need in asks
+        ]
+        return {"would_pass": all(item["need"] <= item["have"] for item in checked), "checked": checked}
+
+
+def _has_budget(key: Principal) -> bool:
+    return key.usd_micro is not None or key.diem_micro is not None or key.vcu_micro is not None
+
+
+def _tokens(call: Call, prompt: int, bucket: Bucket) -> int:
+    """Prompt and answer at most. One that nobody bounded asks for no more than could ever pass; what it uses beyond its
+    reservation, the next ones wait for."""
+    need = most(call, prompt).total_tokens
+    if bounded(call):
+        return need
+    choices = getattr(call.request, "n", None) or 1
+    return max(prompt, min(need, prompt + choices * DEFAULT_OUTPUT, bucket.capacity))
+
+
+def _told(bucket: Bucket, need: int, have: int, model: str) -> str:
+    names = {
+        Measure.RPM: "requests per minute",
+        Measure.RPD: "requests per day",
+        Measure.TPM: "tokens per minute",
+        Measure.CONCURRENT: "calls at once",
+    }
+    return (
+        f"Rate limit reached for {model!r}: {bucket.capacity} {names.get(bucket.measure, bucket.measure.value)}; "
+        f"this call needs {need}, and {max(0, have)} are left."
+    )

@@ -23,6 +23,7 @@ from adapters import build as build_adapter
 from adapters.options import KINDS, USUAL_KEYS
 from proxy import config as configuration
 from proxy import defaults, house, log
+from proxy.accounts import Accounts
 from proxy.config import Config, size_in_bytes
 from proxy.errors import ConfigError, Internal, MethodNotAllowed, NotFound, TraghettoError
 from proxy.keyring import Keys
@@ -53,12 +54,14 @@ class Application:
     ) -> None:
         self.file = file
         metrics = Metrics()
-        self.stays = house.foundations(config, metrics.booked)
+        self.accounts = Accounts(config, keyring or Keys(config, host, file))
+        self.stays = house.foundations(config, self.accounts, metrics.booked)
         first = house.build(config, build_adapter, self.stays, file=file)
-        self.keyring = keyring or Keys(config, host, file)
+        self.accounts.rules = first.rules
         self.desk = Desk(
             house=first,
-            keyring=self.keyring,
+            keyring=self.accounts.keyring,
+            accounts=self.accounts,
             metrics=metrics,
             max_body=size_in_bytes(config.server.max_body_bytes, file=file, where="server.max_body_bytes"),
             keepalive_s=config.server.keepalive_comment_s,
@@ -79,6 +82,7 @@ class Application:
         kept = house.unchanged(old, config)
         max_body = size_in_bytes(config.server.max_body_bytes, file=self.file, where="server.max_body_bytes")
         new = house.build(config, build_adapter, self.stays, kept=kept, file=self.file)
+        await self.accounts.use(config, new.rules)
         self.desk.house = new
         self.desk.max_body = max_body
         self.desk.keepalive_s = config.server.keepalive_comment_s
@@ -108,13 +112,13 @@ class Application:
                 loop.add_signal_handler(signal.SIGHUP, self._hung_up)
             except (ValueError, RuntimeError, NotImplementedError):
                 _log.debug("no SIGHUP here: not the main thread")
-        await self.keyring.start()
+        await self.accounts.start()
         try:
             yield
         finally:
             self.stays.gate.draining = True
-            await self.keyring.aclose()
             await asyncio.gather(*(a.aclose() for a in self.house.adapters.values()), *self._closing)
+            await self.accounts.aclose()
 
     def _hung_up(self) -> None:
         task = asyncio.get_running_loop().create_task(self._reload_and_say())

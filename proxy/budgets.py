@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from proxy.errors import BudgetSpent
-from proxy.ledger.usage import timestamp
+from proxy.ledger.row import timestamp
 from proxy.limits.reference import DAY_US, Bucket, Measure
 from proxy.limits.store import LimitStore, Shortfall
 

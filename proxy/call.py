@@ -70,6 +70,16 @@ class Ending(StrEnum):
     INTERRUPTED = "interrupted"  # we died or were stopped
 
 
+class Served(msgspec.Struct):
+    """What a call had when it ended: how often frames came, how many bytes they had, and which error ended it."""
+
+    usage: Usage | None
+    ending: Ending
+    frames: int = 0
+    sent: int = 0
+    error: str | None = None
+
+
 class Target(msgspec.Struct, frozen=True):
     """An upstream and the name that the model has there."""
 
@@ -93,13 +103,15 @@ class Plan(msgspec.Struct):
 
 
 class Attempt(msgspec.Struct):
-    """One try at one target. `reason` is why the one before it was left, `error` why this one was."""
+    """One try at one target. `reason` is why the one before it was left, `error` why this one was. `reached` is false where
+    nothing was sent: it is nobody's business but ours."""
 
     target: Target
     reason: str = "first"
     error: str | None = None
     started: float = 0.0
     ms: float | None = None
+    reached: bool = True
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -109,6 +121,9 @@ class Principal(msgspec.Struct, frozen=True):
     admin: bool = False
     tier: str = "default"
     models: frozenset[str] | None = None  # None: all
+    usd_micro: int | None = None  # what it may spend a day, in micro-units; None: what it likes
+    diem_micro: int | None = None
+    vcu_micro: int | None = None
 
 
 ANYBODY = Principal(id="anonymous", admin=True, tier="unlimited")

@@ -35,16 +35,22 @@ class Server(Closed, frozen=True):
     max_body_bytes: str | int = "32MiB"
     drain_s: Annotated[float, Meta(ge=0)] = 30.0
     keepalive_comment_s: Positive = 15.0  # silence in a stream before a comment is sent
+    retry_hold_s: Annotated[float, Meta(ge=0, le=60)] = 1.25  # how long a stream waits for an SDK that lost its beginning
     system_prompt: str = ""  # in front of every chat, unless include_venice_system_prompt is false
 
 
 class Auth(Closed, frozen=True):
     required: bool | Literal["auto"] = "auto"
+    wallets: tuple[Annotated[str, Meta(pattern="^0x[0-9A-Fa-f]{40}$")], ...] = ()
 
 
 class Store(Closed, frozen=True):
     url: str = "sqlite:///./traghetto.db"
+    ledger: bool = True
+    folder: str | None = None  # what is this machine's own: journals, limits of several workers
     redis: str | None = None
+    replicas: Annotated[int, Meta(ge=1)] = 1  # machines that share this Redis
+    trust_persistence: bool = False
 
 
 class TargetRow(Closed, frozen=True):
@@ -121,6 +127,18 @@ class Limit(Closed, frozen=True):
     concurrent: Annotated[int, Meta(ge=0)] | None = None
 
 
+class Abuse(Closed, frozen=True):
+    failures: Count = 20
+    window_s: Positive = 30.0
+    block_s: Positive = 30.0
+
+
+class Limits(Closed, frozen=True):
+    abuse: Abuse = Abuse()
+    diem_usd: Positive = 1.0
+    vcu_usd: Positive = 0.1
+
+
 class Breaker(Closed, frozen=True):
     failures: Annotated[int, Meta(ge=1)] = 5
     open_s: Positive = 30.0
@@ -165,6 +183,7 @@ class Config(Closed, frozen=True):
     traits: dict[ModelType, dict[str, str | Measure]] = {}
     compatibility: dict[ModelType, dict[str, str]] = {}
     tiers: dict[str, dict[str, Limit]] = {}
+    limits: Limits = Limits()
     routing: Routing = Routing()
     characters: dict[str, Character] = {}
 

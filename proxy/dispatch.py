@@ -28,10 +28,12 @@ class Dispatcher:
         routing: Routing,
         health: Health,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        mark: Callable[[Call, Target], None] | None = None,
     ) -> None:
         self.adapters = adapters
         self.routing = routing
         self.health = health
+        self._mark = mark  # told of every attempt before its first byte
         self._sleep = sleep
 
     async def open(self, call: Call) -> Reply:
@@ -63,6 +65,7 @@ class Dispatcher:
                 await self._pause(error, index, len(targets))
 
     async def _attempt(self, call: Call, target: Target, reason: str) -> Reply:
+        self._announce(call, target)
         started = time.perf_counter()
         attempt = Attempt(target, reason, started=started)
         call.attempts.append(attempt)
@@ -70,6 +73,7 @@ class Dispatcher:
             reply = await self.adapters[target.upstream].open(call, target)
         except TraghettoError as error:
             attempt.error = error.code
+            attempt.reached = _reached(error)
             attempt.ms = (time.perf_counter() - started) * 1000
             if isinstance(error, UpstreamError) and error.blames_target:
                 self.health.failed(target)
@@ -83,6 +87,15 @@ class Dispatcher:
         attempt.ms = taken * 1000
         self.health.answered(target, taken)
         return reply
+
+    def _announce(self, call: Call, target: Target) -> None:
+        """Raises Unavailable: the books take no more."""
+        if self._mark is not None:
+            try:
+                self._mark(call, target)
+            except BaseException:
+                self.health.left(target)
+                raise
 
     def _next(self, targets: tuple[Target, ...], index: int) -> tuple[int, Target] | None:
         """The first place from `index` on (around, for retries of few targets) whose breaker lets a call in."""
@@ -112,3 +125,10 @@ class Dispatcher:
             raise error
         backoff = 0.05 * 2 ** (attempt - targets) * random.uniform(0.75, 1.25)
         await self._sleep(max(wait or 0.0, backoff))
+
+
+def _reached(error: TraghettoError) -> bool:
+    """Whether a byte of the request can have left for the upstream."""
+    if not isinstance(error, UpstreamError):
+        return False  # ours: refused while the request was being made
+    return error.accepted is not False or error.upstream_status is not None or error.fault is Fault.TIMEOUT

@@ -15,6 +15,7 @@ TraghettoError
 │   ├── Conflict                  409 conflict
 │   ├── BodyTooLarge              413 request_too_large
 │   ├── MediaUnsupported          415 unsupported_media_type
+│   ├── HeadTooLarge              431 request_head_too_large
 │   └── RateExceeded              429 rate_limit_exceeded
 ├── ServiceError                  5xx: the caller cannot mend it
 │   ├── Internal                  500 internal_error
@@ -159,12 +160,27 @@ class MediaUnsupported(RequestError):
     code = "unsupported_media_type"
 
 
+class HeadTooLarge(RequestError):
+    """The request line and headers are larger than the server takes."""
+
+    status = 431
+    code = "request_head_too_large"
+
+
 class RateExceeded(RequestError):
     """A token bucket is empty; `retry_after_s` is when a retry passes."""
 
     status = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, never: bool = False, **more: Any) -> None:
+        super().__init__(message, **more)
+        self.never = never  # this call needs more than the bucket holds when it is full
+
+    @property
+    def should_retry(self) -> bool | None:
+        return False if self.never else None
 
 
 class ServiceError(TraghettoError):

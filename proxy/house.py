@@ -9,8 +9,9 @@ import msgspec
 
 from proxy import catalogue, log
 from proxy.account import Books
-from proxy.admit import OpenGate
-from proxy.call import Call, Ending, Usage
+from proxy.accounts import Accounts, rules_of
+from proxy.admit import Gate
+from proxy.call import Call, Ending, Served, Usage
 from proxy.config import Config, dotted
 from proxy.dispatch import Dispatcher
 from proxy.errors import ConfigError
@@ -28,20 +29,21 @@ class Foundations(msgspec.Struct):
     """What stays when the configuration changes."""
 
     health: Health
-    gate: OpenGate
+    gate: Gate
     books: Books
+    accounts: Accounts
 
 
-def foundations(config: Config, watch: Watcher | None = None) -> Foundations:
-    """`watch` is told of every call that the books take."""
-    books = Books()
+def foundations(config: Config, accounts: Accounts | None = None, watch: Watcher | None = None) -> Foundations:
+    """`watch` is told of every call that the books take. Without `accounts`, nothing outlives the process."""
+    accounts = accounts or Accounts(config)
 
-    def settled(call: Call, usage: Usage | None, ending: Ending, frames: int) -> None:
-        books.write(call, usage, ending, frames)
+    def ended(call: Call, served: Served) -> None:
         if watch is not None:
-            watch(call, usage, ending)
+            watch(call, served.usage, served.ending)
 
-    return Foundations(Health(config.routing.breaker), OpenGate(settled), books)
+    books = Books(accounts, ended)
+    return Foundations(Health(config.routing.breaker), Gate(books, accounts), books, accounts)
 
 
 def build(
@@ -68,9 +70,10 @@ def build(
         resolver=Resolver(names, cards, measures, config.server.system_prompt),
         measures=measures,
         gate=stays.gate,
-        dispatcher=Dispatcher(adapters, config.routing, stays.health),
+        dispatcher=Dispatcher(adapters, config.routing, stays.health, mark=stays.books.mark),
         books=stays.books,
         adapters=adapters,
+        rules=rules_of(config, names, file),
     )
 
 

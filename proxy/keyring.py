@@ -17,6 +17,7 @@ from proxy.errors import ConfigError, KeyInvalid, TraghettoError
 
 if TYPE_CHECKING:
     from proxy.keys.store import KeyStore
+    from proxy.ledger.database import Database
 
 LOOK_S = 0.5  # how often a server without a store looks whether somebody has made one
 _log = log.get("keyring")
@@ -39,6 +40,7 @@ class Keys:
         self._host = host
         self._file = file
         self._reachable = not is_loopback(host)
+        self.database: Database | None = None  # lent by who keeps the ledger, before `start`
         self._store: KeyStore | None = None
         self._opening = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -60,14 +62,14 @@ class Keys:
             if self._store is None:
                 from proxy.keys.store import opened  # SQLAlchemy: not before somebody needs it
 
-                self._store = await opened(self._url, watch=True)
+                self._store = await opened(self._url, watch=True, database=self.database)
         return self._store
 
     async def start(self) -> None:
         """Raises ConfigError: the store cannot be used, or the door would stand open to everybody."""
         if self._mode is False:
             return
-        if await self._is_there():
+        if self.database is not None or await self._is_there():
             await self.store()
         else:
             self._task = asyncio.get_running_loop().create_task(self._look(), name="keyring-look")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from proxy.account import Metered
+from proxy.accounts import NO_RULES, Rules
 from proxy.call import Call, Ending
 from proxy.catalogue import Catalogue
 from proxy.config import Config
@@ -30,6 +31,7 @@ class House(msgspec.Struct):
     dispatcher: Opener
     books: Bookkeeper
     adapters: Mapping[str, Adapter]
+    rules: Rules = NO_RULES  # what this snapshot says about limits and prices
     running: int = 0
     empty: Callable[[], None] | None = None  # called once the last call has left a house that was replaced
 

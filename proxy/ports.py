@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
-from proxy.call import Call, Ending, Operation, Plan, Principal, Target, Usage
+from proxy.call import Call, Ending, Operation, Plan, Principal, Served, Target, Usage
 
 if TYPE_CHECKING:
     from proxy.account import Metered
@@ -83,17 +83,22 @@ class Adapter(Protocol):
 
 
 class Permit(Protocol):
-    """The right to spend on one call. Exactly one of `settle` and `cancel` has an effect, and only the first time."""
+    """The right to spend on one call. Of all three, only the first that is called has an effect, and only once."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, str]]:
+        """What the answer says about the caller's limits."""
+        ...
 
     def cancel(self, ending: Ending) -> None:
         """Nothing was served: the whole reservation goes back. A call that reached an upstream is booked all the same."""
         ...
 
-    async def settle(self, usage: Usage | None, ending: Ending, frames: int) -> None:
+    async def settle(self, served: Served) -> None:
         """The call ended while its client was there: book it, durably, before the last frame leaves."""
         ...
 
-    def abandon(self, usage: Usage | None, ending: Ending, frames: int) -> None:
+    def abandon(self, served: Served) -> None:
         """The call ended without a client (or badly): book it without waiting."""
         ...
 
@@ -146,6 +151,10 @@ class Opener(Protocol):
 
 class Bookkeeper(Protocol):
     """`account`."""
+
+    def mark(self, call: Call, target: Target) -> None:
+        """A call is about to be sent there. Raises Unavailable: nothing more can be booked."""
+        ...
 
     def metered(self, reply: Reply, permit: Permit) -> "Metered": ...
 

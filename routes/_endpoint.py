@@ -15,6 +15,7 @@ import msgspec
 from litestar.types import Receive, Scope, Send
 
 from proxy import dryrun, log, pipeline
+from proxy.accounts import Accounts
 from proxy.call import ANYBODY, Call, Dialect, Principal
 from proxy.errors import ClientGone, Internal, KeyInvalid, MethodNotAllowed, PermissionDenied, TraghettoError
 from proxy.metrics import Metrics
@@ -52,6 +53,7 @@ class Desk(msgspec.Struct):
     metrics: Metrics
     max_body: int
     keepalive_s: float
+    accounts: Accounts
     reload: Callable[[], Awaitable[list[str]]] | None = None
     extra: dict[str, Any] = {}
 

@@ -7,7 +7,7 @@ second. While the database does not answer, the copy stands as it is, and keys e
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -52,6 +52,11 @@ class Directory:
         """Whether some key can be used now."""
         now = self._clock()
         return any(entry.row.active(now) for entry in self._entries.values())
+
+    @property
+    def used(self) -> Mapping[str, int]:
+        """When keys were used here, as far as it is not written down yet: µs by id."""
+        return self._used
 
     def row(self, key_id: str) -> KeyRow | None:
         entry = self._entries.get(key_id)
@@ -143,4 +148,12 @@ class Directory:
 
 def _principal(row: KeyRow) -> Principal:
     models = frozenset(msgspec.json.decode(row.models, type=list[str])) if row.models is not None else None
-    return Principal(id=row.id, admin=row.admin, tier=row.tier, models=models)
+    return Principal(
+        id=row.id,
+        admin=row.admin,
+        tier=row.tier,
+        models=models,
+        usd_micro=row.usd_micro,
+        diem_micro=row.diem_micro,
+        vcu_micro=row.vcu_micro,
+    )

@@ -15,14 +15,17 @@ from proxy.ledger.keyrows import KeyRows
 class KeyStore:
     """`directory` answers for calls, `desk` for administrators."""
 
-    def __init__(self, database: Database, rows: KeyRows, secret: bytes) -> None:
+    def __init__(self, database: Database, rows: KeyRows, secret: bytes, *, lent: bool = False) -> None:
+        self.rows = rows
         self.directory = Directory(rows, secret)
         self.desk = KeyDesk(rows, self.directory, secret)
-        self._database = database
+        self.pepper = secret
+        self._database = None if lent else database
 
     async def aclose(self) -> None:
         await self.directory.aclose()
-        await self._database.aclose()
+        if self._database is not None:
+            await self._database.aclose()
 
 
 def exists(url: str) -> bool:
@@ -36,17 +39,20 @@ def pepper_file(url: str) -> Path:
     return file.with_name(file.name + ".pepper") if file else Path("traghetto.pepper")
 
 
-async def opened(url: str, *, watch: bool) -> KeyStore:
-    """Open the store, making what is missing; with `watch` its directory follows changes of others.
+async def opened(url: str, *, watch: bool, database: Database | None = None) -> KeyStore:
+    """Open the store, making what is missing; with `watch` its directory follows changes of others. A `database` that is
+    lent stays its owner's to close.
 
     Raises:
         ConfigError: the database or the pepper cannot be used.
     """
-    database = await connect(url)
+    lent = database is not None
+    database = database or await connect(url)
     try:
-        store = KeyStore(database, KeyRows(database), pepper.load(pepper_file(url)))
+        store = KeyStore(database, KeyRows(database), pepper.load(pepper_file(url)), lent=lent)
         await (store.directory.start() if watch else store.directory.load())
     except BaseException:
-        await database.aclose()
+        if not lent:
+            await database.aclose()
         raise
     return store

@@ -3,6 +3,8 @@
 A Row's fields are the columns of `calls`, name by name. None is "not known", and never stands for nothing.
 """
 
+from datetime import UTC, datetime
+
 import msgspec
 
 
@@ -78,3 +80,8 @@ def interrupted(mark: Mark, now_us: int) -> Row:
         error="process_died",
         price_version=mark.price_version,
     )
+
+
+def timestamp(us: int) -> str:
+    """ISO 8601 in UTC with milliseconds and Z, as Venice writes it."""
+    return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,7 +7,6 @@ A line without an amount (its price is not known) is on no bill; `unpriced` coun
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -15,6 +14,7 @@ from sqlalchemy import Connection, Select, and_, func, literal, select, union_al
 from sqlalchemy.sql.elements import ColumnElement
 
 from proxy.ledger.database import Database
+from proxy.ledger.row import timestamp
 from proxy.ledger.tables import calls
 
 DAY_US = 86_400_000_000
@@ -81,11 +81,6 @@ class Bill(msgspec.Struct, frozen=True):
     @property
     def pages(self) -> int:
         return -(-self.total // self.limit)
-
-
-def timestamp(us: int) -> str:
-    """ISO 8601 in UTC with milliseconds and Z, as Venice writes it."""
-    return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _line_of(kind: str, quantity: Any, price: Any, amount: Any, where: ColumnElement[bool]) -> Select[Any]:

@@ -37,6 +37,19 @@ class HitRows(Protocol):
     async def last(self, count: int, key_id: str | None = None) -> list[Hit]: ...
 
 
+class MemoryHits:
+    """HitRows of one process, where nothing is kept on disk."""
+
+    def __init__(self) -> None:
+        self._hits: deque[Hit] = deque(maxlen=20 * KEEP)
+
+    async def add(self, hits: Sequence[Hit]) -> None:
+        self._hits.extendleft(hits)
+
+    async def last(self, count: int, key_id: str | None = None) -> list[Hit]:
+        return [hit for hit in self._hits if key_id in (None, hit.key_id)][:count]
+
+
 def now_us() -> int:
     return time.time_ns() // 1000
 

@@ -15,9 +15,11 @@ from proxy.pipeline import House
 
 
 class Gateway:
-    """A running server. `app` is the Application inside (its loop is another thread's: use `call`)."""
+    """A running server, without a ledger unless `toml` has a `[store]`. `app` is the Application inside (its loop is another thread's: use `call`)."""
 
     def __init__(self, toml: str, env: dict[str, str] | None = None) -> None:
+        if "[store]" not in toml:
+            toml += "\n[store]\nledger = false\n"
         self.config = configuration.loads(toml, KINDS, env or {}, file="test.toml")
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._main, name="gateway", daemon=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 from proxy import config as configuration
 from proxy import house
+from proxy.accounts import Accounts
 from proxy.metrics import Metrics
 from proxy.pipeline import House
 
@@ -36,7 +37,10 @@ def built(toml: str = ECHO, env: dict[str, str] | None = None) -> House:
     from adapters import build
 
     config = read(toml, env)
-    return house.build(config, build, house.foundations(config), file="test.toml")
+    stays = house.foundations(config)
+    made = house.build(config, build, stays, file="test.toml")
+    stays.accounts.rules = made.rules
+    return made
 
 
 def desk(toml: str = ECHO, env: dict[str, str] | None = None, *, keyring: Any = None, **more: Any) -> Any:
@@ -44,4 +48,7 @@ def desk(toml: str = ECHO, env: dict[str, str] | None = None, *, keyring: Any = 
     from routes._endpoint import Desk
 
     door = keyring or SimpleNamespace(required=False)
-    return Desk(house=built(toml, env), keyring=door, metrics=Metrics(), max_body=1 << 20, keepalive_s=60, **more)
+    made = built(toml, env)
+    if "accounts" not in more:
+        more["accounts"] = Accounts(made.config, door, made.rules)
+    return Desk(house=made, keyring=door, metrics=Metrics(), max_body=1 << 20, keepalive_s=60, **more)

@@ -6,7 +6,8 @@ import pytest
 
 from fakes.chats import chat
 from fakes.houses import built
-from proxy.dryrun import DEFAULT_OUTPUT, told
+from proxy.dryrun import told
+from proxy.estimate import DEFAULT_OUTPUT
 from proxy.errors import ModelUnknown
 
 ENV = {"FAR_KEY": "far-away-secret"}

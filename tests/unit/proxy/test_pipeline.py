@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.account import Metered
-from proxy.call import ANYBODY, Call, Dialect, Ending, Operation, Usage
+from proxy.call import ANYBODY, Call, Dialect, Ending, Operation, Served
 from proxy.errors import Fault, ModelUnknown, RateExceeded, UpstreamError
 from proxy.pipeline import House, run
 
@@ -17,6 +17,7 @@ class Permit:
     def __init__(self) -> None:
         self.calls: list[tuple[str, Ending]] = []
         self.settling: asyncio.Event | None = None
+        self.headers: list[tuple[str, str]] = []
 
     @property
     def effects(self) -> list[tuple[str, Ending]]:
@@ -25,14 +26,14 @@ class Permit:
     def cancel(self, ending: Ending) -> None:
         self.calls.append(("cancel", ending))
 
-    async def settle(self, usage: Usage | None, ending: Ending, frames: int) -> None:
+    async def settle(self, served: Served) -> None:
         if self.settling is not None:
             self.settling.set()
             await asyncio.Event().wait()
-        self.calls.append(("settle", ending))
+        self.calls.append(("settle", served.ending))
 
-    def abandon(self, usage: Usage | None, ending: Ending, frames: int) -> None:
-        self.calls.append(("abandon", ending))
+    def abandon(self, served: Served) -> None:
+        self.calls.append(("abandon", served.ending))
 
 
 class Reply:
