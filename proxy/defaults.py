@@ -10,7 +10,8 @@ from proxy.wire.speech import MODEL, VOICES
 
 Row = dict[str, Any]
 
-# Names that clients ask for out of habit. Offline they lead to the demo model; the answer's `model` says so.
+# Names that clients ask for out of habit. Offline they lead to what is here, and the answer's `model` says so; where OpenAI's
+# key is, they lead to OpenAI.
 HABITS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-5", "gpt-5-mini", "gpt-3.5-turbo")
 
 EMBEDDING_HABITS = (
@@ -22,7 +23,12 @@ EMBEDDING_HABITS = (
 
 SPEECH_HABITS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 
-EDIT_HABITS = ("gpt-image-1", "gpt-image-1-mini", "dall-e-2")
+EDIT_HABITS = ("gpt-image-1", "gpt-image-1-mini", "gpt-image-2", "dall-e-2")
+
+IMAGE_HABITS = (*EDIT_HABITS, "dall-e-3")
+
+# Nothing here can hear: these are OpenAI's or nobody's.
+HEARING_HABITS = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe")
 
 _DEMO: Row = {
     "name": "Traghetto demo",
@@ -102,18 +108,27 @@ def tree(usual_keys: Mapping[str, tuple[str, dict[str, object]]], env: Mapping[s
     for variable, (name, row) in usual_keys.items():
         if env.get(variable):
             upstreams[name] = {**row, "api_key": f"${{{variable}}}"}
-    mapped = {} if "openai" in upstreams else dict.fromkeys(HABITS, "demo")
-    embeddings = {} if "openai" in upstreams else dict.fromkeys(EMBEDDING_HABITS, "demo-embedding")
-    speech = {} if "openai" in upstreams else dict.fromkeys(SPEECH_HABITS, MODEL)
-    edits = {"dev-placeholder": "dev-placeholder-edit"}
-    edits |= {} if "openai" in upstreams else dict.fromkeys(EDIT_HABITS, "dev-placeholder-edit")
-    return {
-        "upstreams": upstreams,
-        "models": copy.deepcopy(_MODELS),
-        "compatibility": {
-            "text": mapped,
-            "embedding": {"demo": "demo-embedding", **embeddings},
-            "tts": speech,
-            "inpaint": edits,
-        },
+    here = {
+        "text": dict.fromkeys(HABITS, "demo"),
+        "embedding": dict.fromkeys(EMBEDDING_HABITS, "demo-embedding"),
+        "tts": dict.fromkeys(SPEECH_HABITS, MODEL),
+        "inpaint": dict.fromkeys(EDIT_HABITS, "dev-placeholder-edit"),
+        "image": dict.fromkeys(IMAGE_HABITS, "dev-placeholder"),
     }
+    names = _theirs() if "openai" in upstreams else here
+    names["embedding"]["demo"] = "demo-embedding"
+    names["inpaint"]["dev-placeholder"] = "dev-placeholder-edit"
+    return {"upstreams": upstreams, "models": copy.deepcopy(_MODELS), "compatibility": names}
+
+
+def _theirs() -> dict[str, dict[str, str]]:
+    """The habits of OpenAI's clients, each under its own name there."""
+    habits = {
+        "text": HABITS,
+        "embedding": tuple(name for name in EMBEDDING_HABITS if name.startswith("text-embedding-3") or "ada" in name),
+        "tts": SPEECH_HABITS,
+        "inpaint": EDIT_HABITS,
+        "image": IMAGE_HABITS,
+        "asr": HEARING_HABITS,
+    }
+    return {type_: {name: f"openai/{name}" for name in names} for type_, names in habits.items()}

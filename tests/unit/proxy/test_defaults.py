@@ -35,7 +35,13 @@ def test_a_usual_key_adds_its_upstream(variable: str) -> None:
 
 
 def test_openais_names_are_openais_where_its_key_is() -> None:
-    assert read({"OPENAI_API_KEY": "k"}).compatibility.get("text") == {}
+    """Of every type, speech to text among them, which nothing else here can do."""
+    names = catalogue.build(read({"OPENAI_API_KEY": "k"}))
+    for type_, name in (("text", "gpt-4o"), ("tts", "tts-1"), ("image", "gpt-image-1"), ("asr", "whisper-1")):
+        assert names.mapped(name, type_) == f"openai/{name}"  # type: ignore[arg-type]
+    assert names.mapped("text-embedding-bge-m3", "embedding") is None
+    assert names.mapped("demo", "embedding") == "demo-embedding"
+    assert dict(catalogue.build(read({})).mappings["asr"]) == {}
 
 
 def test_the_secret_itself_is_not_in_the_tree() -> None:
