@@ -2,7 +2,19 @@
 those that are not `prefixed`. What is not OPEN needs a key as soon as keys are asked for.
 """
 
-from routes import admin, characters, chat, embeddings, images, keys, models, operations, speech, transcriptions
+from routes import (
+    admin,
+    characters,
+    chat,
+    documents,
+    embeddings,
+    images,
+    keys,
+    models,
+    operations,
+    speech,
+    transcriptions,
+)
 from routes._endpoint import Access, Route
 
 OPEN, KEY, ADMIN = Access.OPEN, Access.KEY, Access.ADMIN
@@ -31,6 +43,8 @@ TABLE: tuple[Route, ...] = (
     Route("GET", "/readyz", operations.ready, OPEN, prefixed=False),
     Route("GET", "/health", operations.health, OPEN, prefixed=False),
     Route("GET", "/metrics", operations.metrics, ADMIN, prefixed=False),
+    Route("GET", "/openapi.json", documents.openapi, OPEN, prefixed=False),
+    Route("GET", "/docs", documents.docs, OPEN, prefixed=False),
     Route("POST", "/admin/reload", operations.reload, ADMIN, prefixed=False),
     Route("POST", "/admin/models/load", admin.load, ADMIN, prefixed=False),
     Route("POST", "/admin/models/status", admin.status, ADMIN, prefixed=False),
