@@ -168,7 +168,7 @@ def _parameters(route: Route, spec: Spec) -> list[Schema]:
 
 
 def _body(body: Body, types: dict[str, type], *, venice: bool) -> Schema:
-    type_ = body.venice if venice and body.venice is not None else body.type
+    type_ = body.venice if venice and body.venice is not None else body.of
     types[type_.__name__] = type_
     name = type_.__name__
     if body.known is not None and not body.always and venice:
@@ -231,13 +231,13 @@ def _schemas(types: dict[str, type]) -> dict[str, Schema]:
 
 
 def _shapes(body: Body, parts: dict[str, Schema]) -> dict[str, Schema]:
-    name = body.type.__name__
+    name = body.of.__name__
     if name not in parts:
         return {}  # described, and not mounted
     found: dict[str, Schema] = {}
     if body.known is not None:
-        closed_name = name if body.always else venice_name(body.venice or body.type)
-        found[closed_name] = schemas.closed(parts[(body.venice or body.type).__name__], body.known, closed_name)
+        closed_name = name if body.always else venice_name(body.venice or body.of)
+        found[closed_name] = schemas.closed(parts[(body.venice or body.of).__name__], body.known, closed_name)
     for each in ({name: parts[name], **found} if body.files else {}).items():
         found[f"{each[0]}Form"] = schemas.form(each[1], body.files)
     schemas.narrowed(found)

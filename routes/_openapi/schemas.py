@@ -87,7 +87,7 @@ def _variant(base: Schema, key: str, values: list[str], required: tuple[str, ...
 
 
 def _union(schema: Schema, variants: list[Schema]) -> None:
-    kept = {key: schema[key] for key in ("title", "description") if key in schema}
+    kept: Schema = {key: schema[key] for key in ("title", "description") if key in schema}
     schema.clear()
     schema.update(kept, anyOf=variants)
 

@@ -26,13 +26,13 @@ class Query(msgspec.Struct, frozen=True):
 
 
 class Body(msgspec.Struct, frozen=True):
-    """A JSON body's type under both prefixes, or `venice` under /api/v1.
+    """`of` is a JSON body's type under both prefixes, or `venice` is it under /api/v1.
 
     `known` are its keys there if it is closed; `always` closes it under /v1 too. `files`: it may be a form with these;
     `form_only`: it must be.
     """
 
-    type: type
+    of: type
     venice: type | None = None
     known: frozenset[str] | None = None
     always: bool = False

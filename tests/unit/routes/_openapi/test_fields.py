@@ -5,7 +5,7 @@ import msgspec
 from routes._openapi import fields
 from routes._openapi.operations import SPECS
 
-TYPES = {spec.body.type.__name__: spec.body.type for spec in SPECS.values() if spec.body is not None}
+TYPES = {spec.body.of.__name__: spec.body.of for spec in SPECS.values() if spec.body is not None}
 
 
 def test_every_sentence_has_its_field() -> None:
