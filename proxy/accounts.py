@@ -16,7 +16,7 @@ import msgspec
 
 from proxy import log
 from proxy.budgets import Budgets, Rates
-from proxy.call import Principal
+from proxy.call import ANYBODY, Principal
 from proxy.catalogue import Catalogue
 from proxy.config import Config
 from proxy.errors import ConfigError, RateExceeded, TraghettoError, Unavailable
@@ -178,7 +178,7 @@ class Accounts:
     # -- what the door asks
 
     def let_in(self, key: Principal) -> None:
-        """Raises RateExceeded: this key failed too often a moment ago."""
+        """Raises RateExceeded: this key failed too often a moment ago. Who is not asked for a key is not counted."""
         wait = self.abuse.blocked_s(key.id)
         if wait:
             raise RateExceeded(
@@ -188,7 +188,7 @@ class Accounts:
 
     def failed(self, key: Principal, error: TraghettoError) -> None:
         """A request of this key was answered with `error`: its own faults are counted against it."""
-        if 400 <= error.status < 500 and error.status not in (402, 429, 499):
+        if key is not ANYBODY and 400 <= error.status < 500 and error.status not in (402, 429, 499):
             self.abuse.failed(key.id)
 
     # -- within

@@ -89,6 +89,7 @@ class Endpoint:
         try:
             await self._serve(inbound, status)
         except TraghettoError as error:
+            self._desk.accounts.failed(inbound.principal, error)
             await _refuse(inbound, error, status)
         except asyncio.CancelledError:
             if not status.left:
@@ -109,6 +110,8 @@ class Endpoint:
             )
         desk = self._desk
         inbound.principal = principal_of(inbound, route.access, desk.keyring)
+        if route.access is Access.KEY:
+            desk.accounts.let_in(inbound.principal)
         result = await route.handler(inbound, desk)
         if isinstance(result, Call):
             if _is_dry(inbound):

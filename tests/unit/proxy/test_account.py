@@ -1,31 +1,146 @@
-"""The books in memory, and the gate that feeds them (Metered itself: test_pipeline)."""
+"""The books: what a row says about a call (Metered itself: test_pipeline; the ledger: tests/contract/test_ledger)."""
 
+import json
+from typing import Any
+
+import msgspec
 import pytest
 
 from proxy.account import Books
-from proxy.admit import OpenGate
-from proxy.call import ANYBODY, Attempt, Call, Dialect, Ending, Operation, Target, Usage
+from proxy.call import Attempt, Call, Dialect, Ending, Operation, Plan, Principal, Served, Target, Usage, UsageSource
+from proxy.catalogue import Model
+from proxy.config import Pricing
+from proxy.features import Features
+from proxy.ledger.prices import PriceTable
+from proxy.ledger.row import Mark, Row
+from proxy.wire.chat import ChatRequest, Message
+
+TARGET = Target("up", "far-m")
+
+
+class Ledger:
+    def __init__(self) -> None:
+        self.said: list[tuple[str, Any]] = []
+
+    def open(self, mark: Mark) -> None:
+        self.said.append(("open", mark))
+
+    def forget(self, call_id: str) -> None:
+        self.said.append(("forget", call_id))
+
+    async def settle(self, row: Row) -> None:
+        self.said.append(("settle", row))
+
+    def settle_later(self, row: Row) -> None:
+        self.said.append(("later", row))
+
+
+class Rules(msgspec.Struct):
+    prices: PriceTable
+
+
+class Keeper(msgspec.Struct):
+    ledger: Any
+    rules: Rules
+
+
+def keeper(price: Pricing | None = Pricing(input_usd=1.0, output_usd=2.0), *, ledger: bool = True) -> Keeper:  # noqa: B008
+    return Keeper(Ledger() if ledger else None, Rules(PriceTable({"m": price})))
 
 
 def call(*, tried: bool = True) -> Call:
     made = Call(
-        id="c", operation=Operation.CHAT, dialect=Dialect.OPENAI, request=None, raw=b"", fields={}, principal=ANYBODY
-    )
+        id="c", operation=Operation.CHAT, dialect=Dialect.OPENAI, request=ChatRequest("m", [Message("user", "x" * 40)]),
+        raw=b"", fields={}, principal=Principal("k"), stream=True,
+    )  # fmt: skip
+    model = Model(id="m", type="text", name="m", targets=(TARGET,))
+    made.plan = Plan(model, model.targets, "m", "id", Features({}))
     if tried:
-        made.attempts.append(Attempt(Target("up", "m")))
+        made.attempts.append(Attempt(Target("near", "m"), error="upstream_error", started=made.started + 0.1, ms=50.0))
+        made.attempts.append(Attempt(TARGET, "fallback:503", started=made.started + 0.2, ms=30.0))
     return made
 
 
+def row(keeper: Keeper, served: Served) -> Row:
+    books = Books(keeper)
+    found = books.bill(call(), served).row
+    assert found is not None
+    return found
+
+
 @pytest.mark.asyncio
-async def test_entries_and_totals() -> None:
-    books = Books(keep=2)
-    gate = OpenGate(books.write)
+async def test_a_calls_life_in_the_ledger() -> None:
+    here = keeper()
+    books, made = Books(here), call()
+    books.mark(made, TARGET)
+    await books.settle(books.bill(made, Served(Usage(3, 4), Ending.FINISHED)))
+    books.later(books.bill(made, Served(None, Ending.CANCELLED)))
+    books.forget(made)
+    kinds = [kind for kind, _ in here.ledger.said]
+    assert kinds == ["open", "settle", "later", "forget"]
+    mark = here.ledger.said[0][1]
+    assert (mark.call_id, mark.key_id, mark.operation, mark.model, mark.upstream, mark.target) == (
+        "c", "k", "chat", "m", "up", "far-m")  # fmt: skip
+    assert mark.price_version == here.rules.prices.version
+    written = here.ledger.said[1][1]
+    assert abs(written.created_us - mark.created_us) < 1_000_000
+
+
+def test_a_row_says_all_there_is() -> None:
+    here = keeper()
+    usage = Usage(10, 5, cached_tokens=4, reasoning_tokens=2)
+    said = row(here, Served(usage, Ending.FINISHED, frames=3, sent=900))
+    assert (said.upstream, said.target, said.ending, said.stream, said.bytes_out) == (
+        "up",
+        "far-m",
+        "finished",
+        True,
+        900,
+    )
+    assert json.loads(said.attempts) == [
+        {"target": "near/m", "reason": "first", "error": "upstream_error", "ms": 50.0},
+        {"target": "up/far-m", "reason": "fallback:503", "error": None, "ms": 30.0},
+    ]
+    assert (said.queue_ms, said.ttft_ms) == (pytest.approx(100, abs=1), pytest.approx(230, abs=1))
+    assert said.total_ms is not None
+    assert said.total_ms >= 0
+    assert (said.prompt_tokens, said.completion_tokens, said.cached_tokens, said.usage_source) == (10, 5, 4, "upstream")
+    assert (said.input_micro, said.cached_micro, said.output_micro, said.amount_micro) == (6, 4, 10, 20)
+    assert said.price_version == here.rules.prices.version
+
+
+def test_an_unknown_price_is_null() -> None:
+    said = row(keeper(None), Served(Usage(10, 5), Ending.FINISHED))
+    assert said.amount_micro is None
+    assert said.prompt_tokens == 10
+
+
+def test_cancelled_calls_pay_for_what_was_produced() -> None:
+    said = row(keeper(), Served(None, Ending.CANCELLED, frames=6, sent=1100))
+    assert said.usage_source == UsageSource.ESTIMATE
+    assert (said.prompt_tokens, said.completion_tokens) == (17, 20)
+    assert said.amount_micro == 17 + 2 * 20
+
+
+def test_an_upstream_that_produced_nothing_is_not_paid() -> None:
+    said = row(keeper(), Served(None, Ending.FAILED, error="upstream_error"))
+    assert (said.amount_micro, said.error, said.ending) == (0, "upstream_error", "failed")
+    said = row(keeper(), Served(Usage(10, 5), Ending.FAILED, frames=2, error="upstream_error"))
+    assert said.amount_micro == 20
+
+
+@pytest.mark.asyncio
+async def test_without_a_ledger_the_books_are_in_memory() -> None:
+    seen: list[tuple[str, Usage | None]] = []
+    books = Books(keeper(ledger=False), lambda call, served: seen.append((call.id, served.usage)), keep=2)
+    made = call()
+    books.mark(made, TARGET)
     for ending in (Ending.FAILED, Ending.CANCELLED, Ending.FINISHED):
-        permit = await gate.admit(call())
-        await permit.settle(Usage(1, 2), ending, 3)
-    assert [entry.ending for entry in books.entries] == [Ending.CANCELLED, Ending.FINISHED]
+        await books.settle(books.bill(made, Served(Usage(1, 2), ending, 3)))
+    books.forget(made)
+    assert [entry.served.ending for entry in books.entries] == [Ending.CANCELLED, Ending.FINISHED]
     assert books.endings == {
         Ending.FINISHED: 1, Ending.CANCELLED: 1, Ending.FAILED: 1, Ending.INTERRUPTED: 0}  # fmt: skip
     last = books.entries[-1]
-    assert (last.id, last.operation, last.route, last.frames, last.attempts) == ("c", "chat", "up/m", 3, 1)
-    assert gate.running == 0
+    assert (last.id, last.operation, last.route, last.served.frames, last.attempts) == ("c", "chat", "up/far-m", 3, 2)
+    assert seen == [("c", Usage(1, 2))] * 3
