@@ -124,7 +124,7 @@ class Downloads:
         if aim.credentials and self._authorization is not None:
             headers.append(("authorization", self._authorization))
         clocks = Timeouts(connect_s=5.0, first_byte_s=30.0, between_bytes_s=15.0, total_s=want.timeout_s, pool_s=5.0)
-        place = Spot(aim.scheme, aim.host, aim.port, _target(aim.url), spot.address)
+        place = Spot(aim.scheme, aim.host, aim.port, target_of(aim.url), spot.address)
         try:
             async with fetched(place, headers=headers, timeouts=clocks, verify=self._verify) as response:
                 if response.status in _MOVED and (location := response.header("location")):
@@ -236,7 +236,8 @@ _SAID = {
 }
 
 
-def _target(url: str) -> str:
+def target_of(url: str) -> str:
+    """The path and query of a URL as a request names them, percent-encoded."""
     parts = urlsplit(url)
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     return quote(target, safe=_TARGET_SAFE)

@@ -66,7 +66,7 @@ class Job:
         )
         self._error: Exception | None = None
         self._changed = asyncio.Event()
-        self._left = self._reading = False
+        self._left = self._reading = self._hinted = False
         self._manner = Manner.STEADY
         self._reads = self._misses = self._not_found = 0
         self._last = self._wait = 0.0
@@ -93,11 +93,23 @@ class Job:
             look = await self.next(look)
         return look
 
-    def hint(self) -> None:
-        """Something says that there is news (a webhook): look now."""
-        if not self.over and not self._reading:
+    def hint(self, manner: Manner | None = None) -> None:
+        """Something says that there is news (a webhook, the end of a stream): look now, and from now on in this manner."""
+        self._manner = manner or self._manner
+        if self._reading:
+            self._hinted = True  # the read under way may have come too early
+        elif not self.over:
             self._last = self._wait = 0.0
             self._engine._push(self)
+
+    def follow(self, manner: Manner) -> None:
+        """Look at it in this manner from the next look on."""
+        self._manner = manner
+
+    def learn(self, look: Look) -> None:
+        """What somebody was told about the job without a read (the answer to its creation)."""
+        if not self.over:
+            self._engine._saw(self, look)
 
     def leave(self) -> None:
         """The waiter is gone: cancel upstream, or where that is impossible keep the slot until the job ends. Idempotent."""
@@ -249,13 +261,8 @@ class JobEngine:
             _, _, job, for_good = heapq.heappop(self._ends)
             if job.over:
                 continue
-            job._fail(
-                UpstreamError(
-                    Fault.TIMEOUT,
-                    f"The upstream {self.name} did not finish the job in time.",
-                    accepted=True,
-                )
-            )
+            said = f"The upstream {self.name} did not finish the job in time."
+            job._fail(UpstreamError(Fault.TIMEOUT, said, accepted=True))
             if for_good:
                 self._finish(job)
             else:
@@ -313,8 +320,11 @@ class JobEngine:
         finally:
             self._reading -= 1
             job._reading = False
+            hinted, job._hinted = job._hinted, False
             if not job.over and not self._closed:
                 self._plan(job)
+                if hinted:
+                    job.hint()
             self._wake.set()
 
     def _saw(self, job: Job, look: Look) -> None:
@@ -335,14 +345,8 @@ class JobEngine:
             )
         limit = LOST_AFTER if job._reads else NEVER_SEEN_AFTER
         if job._not_found >= limit:
-            job._fail(
-                UpstreamError(
-                    Fault.SERVER,
-                    f"The upstream {self.name} lost the job.",
-                    accepted=True,
-                    upstream_status=404,
-                )
-            )
+            said = f"The upstream {self.name} lost the job."
+            job._fail(UpstreamError(Fault.SERVER, said, accepted=True, upstream_status=404))
             self._finish(job)
 
     def _give_up(self, job: Job, error: Exception) -> None:

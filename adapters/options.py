@@ -3,7 +3,7 @@
 Vendors that speak a known dialect are rows of configuration (`kind = "openai"` with another base_url), never classes.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -79,11 +79,32 @@ class Jobs(Remote, frozen=True, forbid_unknown_fields=True):
 
 
 class VaikerAIOptions(Jobs, frozen=True, forbid_unknown_fields=True, tag="vaikerai"):
+    """Replicate's API, which VaikerAI's is a copy of. What is left at its default is as the preset has it."""
+
     base_url: str = "https://api.vaikerai.com/v1"
     preset: Literal["vaikerai", "replicate"] = "vaikerai"
-    stream_hosts: tuple[str, ...] = ()  # SSE hosts that may be followed; only those of `token_hosts` get the token
-    webhook_url: str | None = None
-    webhook_secret: str | None = None
+    stream_hosts: tuple[str, ...] | None = None  # SSE hosts that are followed; none: text is read by polling
+    prefer_wait_s: Annotated[int, Meta(ge=0, le=60)] = 0  # `Prefer: wait` on what is created, where nothing is streamed
+    webhook_url: str | None = None  # the outer address of our `POST /webhooks/{upstream}`
+    webhook_secret: str | None = None  # whsec_…; without it the upstream is asked for it
+    webhook_tolerance_s: Seconds = 300.0  # how old (or how far ahead) a signed report may be
+    allow_unsafe: bool = False  # whether callers may switch a model's safety checker off
+    inputs: dict[str, dict[str, Any]] = {}  # fixed inputs, by the model's name there
+
+    def __post_init__(self) -> None:
+        base_url, files, streams = PRESETS[self.preset]
+        if self.base_url == PRESETS["vaikerai"][0]:
+            msgspec.structs.force_setattr(self, "base_url", base_url)
+        msgspec.structs.force_setattr(self, "file_hosts", self.file_hosts or files)
+        if self.stream_hosts is None:
+            msgspec.structs.force_setattr(self, "stream_hosts", streams)
+
+
+# preset: base_url, hosts of files, hosts of event streams
+PRESETS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "vaikerai": ("https://api.vaikerai.com/v1", ("files.vaikerai.com",), ()),
+    "replicate": ("https://api.replicate.com/v1", ("replicate.delivery",), ("stream.replicate.com", "c.replicate.net")),
+}
 
 
 class NovitaOptions(Jobs, frozen=True, forbid_unknown_fields=True, tag="novita"):
@@ -166,7 +187,8 @@ USUAL_KEYS: dict[str, tuple[str, dict[str, object]]] = {
         },
     ),
     "VENICE_API_KEY": ("venice", {"kind": "venice"}),
-    "VAIKERAI_API_TOKEN": ("vaikerai", {"kind": "vaikerai", "file_hosts": ["files.vaikerai.com"]}),
+    "VAIKERAI_API_TOKEN": ("vaikerai", {"kind": "vaikerai"}),
+    "REPLICATE_API_TOKEN": ("replicate", {"kind": "vaikerai", "preset": "replicate"}),
     "NOVITA_API_KEY": ("novita", {"kind": "novita", "file_hosts": ["amazonaws.com", "cloudflarestorage.com"]}),
     "BYTEZ_KEY": ("bytez", {"kind": "bytez", "file_hosts": ["bytez.com"]}),
     "AIME_KEY": ("aime", {"kind": "aime"}),

@@ -6,7 +6,7 @@ means. Adapters import these names and nothing from deeper inside. Invariant: a 
 
 from adapters._http.client import Headers, HttpClient, HttpResponse
 from adapters._http.errors import TransportError
-from adapters._http.fetch import Spot, fetched
+from adapters._http.fetch import Spot, fetch_head, fetched
 from adapters._http.timeouts import Timeouts
 
-__all__ = ["Headers", "HttpClient", "HttpResponse", "Spot", "Timeouts", "TransportError", "fetched"]
+__all__ = ["Headers", "HttpClient", "HttpResponse", "Spot", "Timeouts", "TransportError", "fetch_head", "fetched"]

@@ -26,17 +26,30 @@ class Spot(NamedTuple):
     address: str
 
 
+async def fetch_head(
+    spot: Spot, *, headers: Sequence[tuple[str, str]] = (), timeouts: Timeouts, verify: bool | str = True
+) -> HttpResponse:
+    """The response, its head there, whatever its status. Closing it closes the socket. Raises TransportError."""
+    return await _send(NativeTransport(verify=verify, max_connections=1, max_idle=0), spot, headers, timeouts)
+
+
 @contextlib.asynccontextmanager
 async def fetched(
     spot: Spot, *, headers: Sequence[tuple[str, str]] = (), timeouts: Timeouts, verify: bool | str = True
 ) -> AsyncIterator[HttpResponse]:
-    """The response, its head there, whatever its status; leaving closes the socket. Raises TransportError."""
-    origin = Origin(spot.scheme, spot.host, spot.port, address=spot.address)
-    head = HeadWriter(origin, "", headers).head("GET", spot.target, "", (), b"")
+    """As `fetch_head`; leaving closes the socket, and waits until it is closed."""
     transport = NativeTransport(verify=verify, max_connections=1, max_idle=0)
     try:
-        exchange = await transport.exchange(origin, Request("GET", head, b"", None), timeouts)
-        async with HttpResponse(exchange, asyncio.get_running_loop()) as response:
+        async with await _send(transport, spot, headers, timeouts) as response:
             yield response
     finally:
         await transport.aclose()
+
+
+async def _send(
+    transport: NativeTransport, spot: Spot, headers: Sequence[tuple[str, str]], timeouts: Timeouts
+) -> HttpResponse:
+    origin = Origin(spot.scheme, spot.host, spot.port, address=spot.address)
+    head = HeadWriter(origin, "", headers).head("GET", spot.target, "", (), b"")
+    exchange = await transport.exchange(origin, Request("GET", head, b"", None), timeouts)
+    return HttpResponse(exchange, asyncio.get_running_loop())

@@ -42,11 +42,11 @@ def refusal(status: int, said: bytes, retry_after_s: float | None, upstream: str
 
 
 def look_of(body: dict[str, Any], upstream: str) -> Look:
-    """A prediction → Look; its `body` keeps the metrics and the reason of a failure."""
+    """A prediction → Look; its `body` keeps the output, the metrics and the reason of a failure."""
     status = body.get("status")
     if not isinstance(status, str):
         raise UpstreamError(Fault.MALFORMED, f"The upstream {upstream!r} sent no state of the job.", accepted=True)
-    kept = {key: body.get(key) for key in ("error", "data_removed", "metrics")}
+    kept = {key: body.get(key) for key in ("output", "error", "data_removed", "metrics")}
     return Look(_PHASES.get(status, Phase.QUEUED), kept, text=text_of(body.get("output")))
 
 

@@ -20,6 +20,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 
+from proxy.errors import BadRequest
 from proxy.media.audio_formats import FORMATS, RATE
 from proxy.media.workshop import Workshop
 
@@ -27,6 +28,7 @@ _UNKNOWN_SIZE: Final = 0xFFFFFFFF
 _CHUNK_COST: Final = 1 << 20
 _TEMPO_STEP: Final = (0.5, 2.0)  # one atempo filter keeps its quality within these
 _QUIET: Final = 330  # of 32,767: one hundredth
+_MOST_S: Final = 1800  # of sound that `pcm_of` unpacks
 
 bench = Workshop("audio", threads=max(1, min(2, os.cpu_count() or 1)), budget=64 << 20)
 
@@ -229,6 +231,45 @@ async def encode(
     finally:
         if not done:
             await asyncio.shield(bench.run(0, encoder.close))
+
+
+async def transcoded(data: bytes, format: str) -> bytes:
+    """A whole file of sound in another of FORMATS. BadRequest for what is no sound, and for more than half an hour."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield await bench.run(len(data) * 8, pcm_of, data)
+
+    return b"".join([piece async for piece in encode(pieces(), format, RATE, streaming=False)])
+
+
+def pcm_of(data: bytes) -> bytes:
+    """The first sound of a file as 16-bit mono at RATE. Errors as `transcoded`."""
+    name = _family(data[:16])
+    if not name:
+        raise BadRequest("expected a file of sound, got something else")
+    resampler = AudioResampler(format="s16", layout="mono", rate=RATE)
+    out, size = [], 0
+    try:
+        with av.open(io.BytesIO(data), "r", format=name) as file:
+            for frame in file.decode(audio=0):
+                out += [_bytes(ready) for ready in resampler.resample(frame)]
+                size += len(out[-1]) if out else 0
+                if size > _MOST_S * RATE * 2:
+                    raise BadRequest(f"expected at most {_MOST_S // 60} minutes of sound")
+            out += [_bytes(ready) for ready in resampler.resample(None)]
+    except (av.FFmpegError, IndexError, ValueError):
+        raise BadRequest("expected a whole file of sound, got a damaged one") from None
+    return b"".join(out)
+
+
+def _family(head: bytes) -> str:
+    """The container that first bytes belong to, in FFmpeg's words; "" for none of sound."""
+    if head[4:8] == b"ftyp":
+        return "mov"
+    if head[:1] == b"\xff" and head[1:2] > b"\xdf":
+        return "aac" if head[1] & 0x06 == 0 else "mp3"
+    starts = {b"RIFF": "wav", b"OggS": "ogg", b"fLaC": "flac", b"\x1aE\xdf\xa3": "matroska", b"ID3": "mp3"}
+    return next((name for start, name in starts.items() if head.startswith(start)), "")
 
 
 async def _off_loop(job: Callable[..., bytes], *args: bytes) -> bytes:

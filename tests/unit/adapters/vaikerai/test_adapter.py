@@ -116,7 +116,7 @@ async def test_a_create_of_unknown_outcome_is_not_sent_twice() -> None:
 @pytest.mark.asyncio
 async def test_probe_and_models() -> None:
     async with house() as (_, upstream):
-        assert (await upstream.probe(TARGET)).startswith("reachable, account ")
+        assert await upstream.probe(TARGET) == "reachable, organization acme"
         with pytest.raises(UpstreamError) as caught:
             await upstream.probe(Target("up", "no/body"))
         assert caught.value.fault is Fault.MISSING
