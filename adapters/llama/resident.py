@@ -74,7 +74,7 @@ class Resident:
     def state(self) -> str:
         if self.stopping or self.draining:
             return "stopping" if self.stopping else "draining"
-        if self.engine is None or self.engine.state == "starting":
+        if self.engine is None or self.engine.state in ("stopped", "starting"):
             return "loading"
         return self.engine.state
 
