@@ -1,5 +1,6 @@
 """The official Node SDK, in a process of its own. Skipped by name where node or the package is not installed."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -8,8 +9,12 @@ from typing import Any
 
 import pytest
 
+from fakes.decoded_audio import hear
+from fakes.doubles import media
+from fakes.doubles.clockwork import Pace
+from fakes.doubles.openai_media import OpenAIMedia
 from fakes.evil import EvilThread
-from fakes.gateway import Gateway
+from fakes.gateway import Gateway, gateway
 from proxy.mock import Script, fault
 
 HERE = Path(__file__).with_name("node")
@@ -63,3 +68,40 @@ def test_errors(gate: Gateway, mock: EvilThread, name: str, form: str, expected:
     seen = run("error.mjs", gate.v1, form)
     assert "finished" not in seen
     assert {key: seen["error"][key] for key in expected} == expected
+
+
+def test_media(tmp_path: Path) -> None:
+    """Vectors in base64 and floats, pictures, an edit, a voice and ears, as the Node SDK types and uploads them."""
+    (tmp_path / "boat.png").write_bytes(media.png(300, 260))
+    (tmp_path / "word.wav").write_bytes(media.wav(1.5))
+    models = (
+        ("vectors", "embedding", "up/vectors"),
+        ("brush", "image", "up/brush-new"),
+        ("edits", "inpaint", "up/brush-new"),
+        ("ears", "asr", "up/ears-new"),
+        ("old-ears", "asr", "up/ears-old"),
+        ("voice", "tts", "here/tts-kokoro"),
+    )
+    with OpenAIMedia(pace=Pace.quick()) as double:
+        toml = '[upstreams.here]\nkind = "offline"\n[upstreams.up]\nkind = "openai"\n'
+        toml += f'base_url = "{double.base_url}"\napi_key = "{double.key}"\n'
+        for name, type_, target in models:
+            upstream, _, model = target.partition("/")
+            toml += f'[models.{name}]\ntype = "{type_}"\ntargets = [{{upstream = "{upstream}", model = "{model}"}}]\n'
+        with gateway(toml) as gate:
+            seen = run("media.mjs", gate.v1, str(tmp_path / "boat.png"), str(tmp_path / "word.wav"))
+        uploads = [[f.filename for f in fields if f.filename is not None] for fields in double.fields]
+    assert seen["embeddings"]["apart"] < 1e-6 < seen["embeddings"]["differ"]
+    assert (seen["embeddings"]["count"], seen["embeddings"]["length"], seen["embeddings"]["tokens"]) == (2, 8, 4)
+    sizes = [media.size_of(base64.b64decode(row)) for row in [*seen["generate"], *seen["edit"]]]
+    assert sizes == [("png", 1024, 1024)] * 3
+    assert uploads[0] == ["uno.png", "boat.png"]
+    assert seen["speech"]["type"] == "audio/flac"
+    assert hear(base64.b64decode(seen["speech"]["data"])).rms > 0.01
+    assert seen["heard"] == {"text": "silence for 1.5 seconds", "usage": "tokens"}
+    assert uploads[1] == ["word.wav"]
+    assert seen["words"] == seen["heard"]["text"].split()
+    assert seen["srt"].startswith("1\n00:00:00,000 --> ")
+    assert seen["streamed"][-1] == "transcript.text.done"
+    assert set(seen["streamed"][:-1]) == {"transcript.text.delta"}
+    assert seen["refused"] == {"name": "BadRequestError", "status": 400, "param": "file"}
