@@ -1,6 +1,6 @@
 """The seams: what a stage may ask of another room. Protocols and the data that crosses them; it imports no implementation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import msgspec
@@ -62,6 +62,15 @@ class Reply(Protocol):
     async def next(self) -> bytes: ...
 
     def close(self) -> None: ...
+
+
+class Flows(Protocol):
+    """A Reply that can pass frames on in the moment they come, with no task woken for each."""
+
+    async def flow(self, write: Callable[[bytes], bool]) -> bytes:
+        """Frames to `write`, which must not raise, until it returns False for some or the end comes; those are returned, as
+        `next` would: b"" only after the end. Raises as `next` does."""
+        ...
 
 
 class Adapter(Protocol):
@@ -214,4 +223,25 @@ class HoldsModels(Protocol):
 
     def instances(self, names: Sequence[str] = ()) -> list[Instance]:
         """What is in memory, each called by the one of `names` (of targets) that leads to it, if one does."""
+        ...
+
+
+@runtime_checkable
+class HasShelves(Protocol):
+    """An adapter whose upstream keeps more lists than models, each by a name: hardware, versions, deployments, ..."""
+
+    @property
+    def shelves(self) -> tuple[str, ...]: ...
+
+    async def shelf(self, name: str, of: str = "") -> list[dict[str, object]]:
+        """The rows of one list; `of` names what the list belongs to, where it belongs to something."""
+        ...
+
+
+@runtime_checkable
+class TakesReports(Protocol):
+    """An adapter whose upstream reports to us when a job has changed."""
+
+    async def report(self, headers: Mapping[str, str], body: bytes) -> None:
+        """One report, header names in lower case. PermissionDenied where it is not genuine, NotFound where none is expected."""
         ...

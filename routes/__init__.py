@@ -4,16 +4,20 @@ those that are not `prefixed`. What is not OPEN needs a key as soon as keys are 
 
 from routes import (
     admin,
+    billing,
     characters,
     chat,
     documents,
     embeddings,
     images,
     keys,
+    limits,
     models,
     operations,
+    receipts,
     speech,
     transcriptions,
+    webhooks,
 )
 from routes._endpoint import Access, Route
 
@@ -39,6 +43,13 @@ TABLE: tuple[Route, ...] = (
     Route("GET", "/api_keys", keys.listed, ADMIN),
     Route("POST", "/api_keys", keys.created, ADMIN),
     Route("DELETE", "/api_keys", keys.revoked, ADMIN),
+    Route("GET", "/api_keys/rate_limits", limits.current, KEY),
+    Route("GET", "/api_keys/rate_limits/log", limits.log, KEY),
+    Route("GET", "/api_keys/generate_web3_key", keys.web3_token, OPEN),
+    Route("POST", "/api_keys/generate_web3_key", keys.web3_created, OPEN),
+    Route("GET", "/billing/usage", billing.usage, ADMIN),
+    Route("GET", "/requests/{request_id:str}", receipts.retrieved, KEY),
+    Route("POST", "/webhooks/{upstream:str}", webhooks.reported, OPEN, prefixed=False),
     Route("GET", "/livez", operations.live, OPEN, prefixed=False),
     Route("GET", "/readyz", operations.ready, OPEN, prefixed=False),
     Route("GET", "/health", operations.health, OPEN, prefixed=False),

@@ -119,7 +119,7 @@ class VaikerAI:
     async def report(self, headers: Mapping[str, str], body: bytes) -> None:
         """See `TakesReports`."""
         if not self.options.webhook_url:
-            raise NotFound("This upstream sends no reports.")
+            raise NotFound("No upstream of this name sends reports here.")
         prediction = await self._hooks.genuine(headers, body)
         if prediction is not None and not self._predictions.news(prediction):
             _log.debug("report of nobody's prediction", upstream=self.name)

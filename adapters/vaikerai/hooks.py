@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 
 from adapters.accents import object_in
-from proxy.errors import PermissionDenied
+from proxy.errors import PermissionDenied, Unavailable, UpstreamError
 
 REMEMBERED = 10_000
 ASK_AGAIN_S = 30.0
@@ -65,7 +65,8 @@ class Hooks:
     async def genuine(self, headers: Mapping[str, str], body: bytes) -> str | None:
         """The id of the prediction that a report is about; None if it came before, or is about none.
 
-        PermissionDenied for one that is not signed as it must be. Header names are lower case.
+        PermissionDenied for one that is not signed as it must be, Unavailable while nobody knows how. Header names are
+        lower case.
         """
         identity, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
         if not identity or not timestamp.isascii() or not timestamp.isdigit() or len(timestamp) > 12:
@@ -82,10 +83,13 @@ class Hooks:
     async def _signing(self) -> bytes:
         async with self._asking:
             if self._key is None:
-                if self._now() < self._ask_at:
-                    raise PermissionDenied("This upstream's secret is not known yet.")
-                self._ask_at = self._now() + ASK_AGAIN_S  # strangers must not make us ask upstream all the time
-                self._key = key_of(await self._secret())
+                if self._now() < self._ask_at:  # strangers must not make us ask upstream all the time
+                    raise Unavailable("The secret of this upstream's reports is not known yet.")
+                self._ask_at = self._now() + ASK_AGAIN_S
+                try:
+                    self._key = key_of(await self._secret())
+                except (UpstreamError, ValueError):
+                    raise Unavailable("The secret of this upstream's reports cannot be had.") from None
             return self._key
 
     def _repeated(self, identity: str) -> bool:

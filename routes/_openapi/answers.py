@@ -209,6 +209,10 @@ class Health(msgspec.Struct):
     upstreams: dict[str, str]
 
 
+class Received(msgspec.Struct):
+    received: bool
+
+
 class Reloaded(msgspec.Struct):
     status: Literal["reloaded"]
     warnings: list[str]

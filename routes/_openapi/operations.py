@@ -309,6 +309,13 @@ def _named(type_: type) -> Body:
 
 
 OPERATIONS: dict[tuple[str, str], Spec] = {
+    ("POST", "/webhooks/{upstream:str}"): Spec(
+        id="webhook",
+        summary="An upstream's signed report that a job has changed.",
+        tag="Operations",
+        answer=answers.Received,
+        errors=(400, 403, 404, 413, 415, 503),
+    ),
     ("GET", "/livez"): Spec(id="live", summary="The process answers.", tag="Operations", answer=answers.Status),
     ("GET", "/readyz"): Spec(
         id="ready", summary="It takes calls.", tag="Operations", answer=answers.Status, errors=(503,)

@@ -21,6 +21,8 @@ OPEN = {
     *(("GET", f"{prefix}/models/compatibility_mapping") for prefix in PREFIXES),
     *(("GET", f"{prefix}/image/styles") for prefix in PREFIXES),
     *(("GET", path) for path in ("/livez", "/readyz", "/health", "/openapi.json", "/docs")),
+    # An upstream's report of a finished job: its signature is checked by the adapter, and it only wakes who waits.
+    ("POST", "/webhooks/{upstream:str}"),
     # Venice's way for a wallet to get a token to sign, before it has any key. The POST that makes the key is signed.
     *(("GET", f"{prefix}/api_keys/generate_web3_key") for prefix in PREFIXES),
     *(("POST", f"{prefix}/api_keys/generate_web3_key") for prefix in PREFIXES),
