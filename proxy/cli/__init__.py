@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("proxy.cli.check:check", "Validate a configuration: file, key path, what was expected."),
     "doctor": ("proxy.cli.doctor:doctor", "Probe every upstream, trait and mapping, and say what to do."),
     "keys": ("proxy.cli.keys:keys", "Make, list and revoke API keys."),
+    "usage": ("proxy.cli.usage:usage", "What was used and what it cost: by model, key or day."),
     "models": ("proxy.cli.models:models", "List models: of the configuration, or of one upstream."),
     "pull": ("proxy.cli.pull:pull", "Fetch a model's files from a hub or a URL: resumed, checked."),
     "mock": ("proxy.cli.mock:mock", "An upstream that answers by script, with seeded faults. For tests."),

@@ -15,7 +15,7 @@ from proxy.keys import expiry
 from proxy.keys.directory import Directory, now_us
 from proxy.keys.format import mac, mint
 from proxy.ledger.keyrows import KeyRow, KeyRows, TooManyKeys, TooManyNewKeys
-from proxy.ledger.usage import timestamp
+from proxy.ledger.row import timestamp
 
 PER_MINUTE = 20
 ACTIVE = 500
@@ -57,8 +57,7 @@ class KeyDesk:
             BadRequest: a date or a limit that cannot be. RateExceeded: made too many a minute. Conflict: too many at once.
         """
         now = self._clock()
-        if len(wish.description) > DESCRIPTION_MAX:
-            raise BadRequest(f"description is longer than {DESCRIPTION_MAX} characters.", param="description")
+        self.check(wish)
         new = mint()
         row = KeyRow(
             id=new.id,
@@ -86,10 +85,25 @@ class KeyDesk:
             await self._directory.refresh()
         return Created(new.text, row)
 
+    def check(self, wish: Wish) -> None:
+        """Whether `create` could make it, without making it. Raises BadRequest."""
+        if len(wish.description) > DESCRIPTION_MAX:
+            raise BadRequest(f"description is longer than {DESCRIPTION_MAX} characters.", param="description")
+        for currency in CURRENCIES:
+            _micro(getattr(wish, currency), currency)
+        expiry.parse(wish.expires_at, self._clock())
+
     async def list(self) -> list[KeyRow]:
-        """Every key that is neither revoked nor expired, newest first."""
+        """Every key that is neither revoked nor expired, newest first; a use that is not written down yet is in it."""
         now = self._clock()
-        return [row for row in (await self._rows.load())[1] if row.active(now)]
+        used = self._directory.used if self._directory else {}
+        rows = [row for row in (await self._rows.load())[1] if row.active(now)]
+        return [
+            msgspec.structs.replace(row, last_used_us=max(row.last_used_us or 0, used[row.id]))
+            if row.id in used
+            else row
+            for row in rows
+        ]
 
     async def revoke(self, key_id: str) -> bool:
         """End a key; False if there is none of this id."""

@@ -209,40 +209,50 @@ async def spent(database: Database, since_us: int, key_ids: Sequence[str] | None
     return await database.read(look)
 
 
+By = Literal["day", "model", "key"]
+
+
 class Total(msgspec.Struct, frozen=True):
-    """One row of `traghetto usage`: a day and a model."""
+    """One row of `traghetto usage`: the sums of a day, a model, a key, or of each that was asked for; "" for the others."""
 
     day: str
     model: str
+    key: str
     calls: int
     prompt_tokens: int
     completion_tokens: int
+    characters: int
+    images: int
     amount_micro: int
     unpriced: int  # calls without an amount
 
 
-async def totals(database: Database, given: Filter) -> list[Total]:
-    """By day (UTC) and model, oldest first; `limit`, `page` and `order` are not looked at."""
-    day = calls.c.created_us - calls.c.created_us % DAY_US
+async def totals(database: Database, given: Filter, by: Sequence[By] = ("day", "model")) -> list[Total]:
+    """Sums by day (UTC), model and key, in this order; `limit`, `page` and `order` are not looked at."""
+    groups: dict[str, Any] = {
+        "day": calls.c.created_us - calls.c.created_us % DAY_US,
+        "model": calls.c.model,
+        "key": calls.c.key_id,
+    }
+    wanted = [groups[name].label(f"by_{name}") for name in groups if name in by]
+    summed = [calls.c.prompt_tokens, calls.c.completion_tokens, calls.c.characters, calls.c.images]
     query = (
         select(
-            day.label("day"),
-            calls.c.model,
+            *wanted,
             func.count(),
-            func.sum(calls.c.prompt_tokens),
-            func.sum(calls.c.completion_tokens),
-            func.sum(calls.c.amount_micro),
+            *(func.sum(column) for column in (*summed, calls.c.amount_micro)),
             func.count() - func.count(calls.c.amount_micro),
         )
         .where(_conditions(given))
-        .group_by(day, calls.c.model)
-        .order_by(day, calls.c.model)
+        .group_by(*wanted)
+        .order_by(*wanted)
     )
 
-    def look(connection: Connection) -> list[Total]:
-        return [
-            Total(timestamp(int(first))[:10], model, int(count), *(int(value or 0) for value in sums))
-            for first, model, count, *sums in connection.execute(query)
-        ]
+    def total(row: Any) -> Total:
+        names = dict(zip([name for name in groups if name in by], row, strict=False))
+        day = timestamp(int(names["day"]))[:10] if "day" in names else ""
+        return Total(
+            day, names.get("model", ""), names.get("key", ""), *(int(value or 0) for value in row[len(names) :])
+        )
 
-    return await database.read(look)
+    return await database.read(lambda connection: [total(tuple(row)) for row in connection.execute(query)])

@@ -1,4 +1,4 @@
-"""POST api_keys, as Venice has it."""
+"""POST api_keys and api_keys/generate_web3_key, as Venice has them."""
 
 from typing import Annotated, Literal
 
@@ -21,3 +21,12 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True):
     description: str
     consumptionLimit: ConsumptionLimit = msgspec.field(default_factory=ConsumptionLimit)
     expiresAt: str | None = None
+
+
+class NewWalletKey(NewKey, forbid_unknown_fields=True, kw_only=True):
+    """`signature` is the wallet's, of the `token`; `description` has a default here."""
+
+    address: Annotated[str, Meta(pattern=r"^0x[0-9A-Fa-f]{40}$")]
+    signature: Annotated[str, Meta(max_length=200)]
+    token: Annotated[str, Meta(max_length=1000)]
+    description: str = "Web3 API Key"

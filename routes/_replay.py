@@ -1,0 +1,297 @@
+"""One call, asked twice: who sends an `Idempotency-Key`, or is an SDK that says it tries again, joins the call that it
+repeats or gets its answer once more, marked `Idempotent-Replayed: true`. Nothing is paid twice.
+
+It owns the two headers and when a call outlives its client; flights are `proxy.idempotency`'s and `proxy.retries`'. A call
+with neither header costs one look through its headers and no more.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from proxy import log, pipeline
+from proxy.call import Call, Ending, Usage
+from proxy.errors import BadRequest, Conflict, Unavailable
+from proxy.idempotency import Flight, Idempotency, again, body_hash, named
+from proxy.media.payload import Payload
+from proxy.ports import Reply
+from proxy.retries import Retries
+from routes._outlet import Outlet
+from routes._send import call_headers
+
+if TYPE_CHECKING:
+    from proxy.ledger.database import Database
+
+KEY, COUNT = b"idempotency-key", b"x-stainless-retry-count"
+REPLAYED = ("idempotent-replayed", "true")
+LOST_S = 0.1  # a client that leaves so soon after the head was sent may never have had it
+HASH_HERE = 1 << 20  # bytes; more are hashed in a thread
+_log = log.get("replay")
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a request says about repeating. `count` is the number of tries before it, None if it does not count."""
+
+    key: str | None
+    count: int | None
+
+
+def asked(headers: Iterable[tuple[bytes, bytes]]) -> Asked | None:
+    """None for most. Raises BadRequest for a key that is not ASCII."""
+    key = count = None
+    for name, value in headers:
+        if name == COUNT:
+            count = value
+        elif name == KEY:
+            key = value
+    if key is None and count is None:
+        return None
+    try:
+        text = None if key is None else key.decode("ascii").strip()
+    except UnicodeDecodeError:
+        raise BadRequest("The Idempotency-Key is not ASCII.", param="Idempotency-Key") from None
+    number = int(count) if count is not None and count.isdigit() and len(count) < 4 else None
+    return None if text is None and number is None else Asked(text, number)
+
+
+class Repeats:
+    """Of one worker. `hold_s`: how long a stream whose client has left at once waits for the SDK's next try; 0 is not."""
+
+    def __init__(self, hold_s: float = 0.0) -> None:
+        self.idempotency = Idempotency()
+        self.retries = Retries()
+        self.hold_s = hold_s
+        self._releasing: set[asyncio.Task[None]] = set()
+
+    def start(self, database: "Database | None") -> None:
+        """From here on answers under keys are kept in this database, for all workers; without one, in memory."""
+        if database is not None:
+            from proxy.ledger.replayrows import SqlReplays
+
+            self.idempotency = Idempotency(SqlReplays(database))
+
+    async def open(self, said: Asked, call: Call, house: pipeline.House, outlet: Outlet, route: str) -> Reply:
+        """As `pipeline.run`; or the reply of the call that this one repeats."""
+        if said.key is not None:
+            return await self._keyed(named(call.principal.id, route, said.key), call, house, outlet)
+        body = call.raw or (await fingerprint(call)).encode()
+        count = said.count or 0
+        trip = self.retries.find(call.principal.id, route, body, count) if count else None
+        if trip is not None:
+            return await joined(trip, call)
+        trip = self.retries.begin(call.principal.id, route, body, count)
+        outlet.on_gone = lambda: self._left(trip, outlet.cancel)
+        trip.alone = outlet.cancel
+        try:
+            reply = await pipeline.run(call, house)
+        except BaseException as error:
+            trip.fail(error)
+            raise
+        return Recorded(reply, call, trip)
+
+    async def _keyed(self, name: str, call: Call, house: pipeline.House, outlet: Outlet) -> Reply:
+        hashed = await fingerprint(call)
+        there = self.idempotency.find(name, hashed)
+        if there is not None:
+            return await joined(there, call)
+        flight = self.idempotency.take_off(name, hashed)
+        try:
+            kept = await self.idempotency.earlier(flight)
+            if kept is not None:
+                flight.begin(kept.status, kept.headers)
+                flight.add(kept.body)
+                flight.end()
+                return await joined(flight, call)
+            outlet.on_gone = lambda: None  # asked for by name: it is carried through, whoever is there
+            reply = await pipeline.run(call, house)
+        except BaseException as error:
+            flight.fail(error)
+            self.release(flight)
+            raise
+        return Recorded(reply, call, flight, self)
+
+    def _left(self, trip: Any, cancel: Callable[[], None]) -> None:
+        """The client of a counted call has gone."""
+        trip.gone = True
+        if trip.joined:
+            return
+        loop = asyncio.get_running_loop()
+        if not self.hold_s or not trip.status or loop.time() - trip.began > LOST_S:
+            cancel()
+            return
+        loop.call_later(self.hold_s, lambda: None if trip.joined or trip.over else cancel())
+
+    async def keep(self, flight: Flight) -> None:
+        """The answer is whole: remember it before its last frame leaves."""
+        try:
+            await self.idempotency.keep(flight)
+        except Unavailable as error:
+            _log.error("answer_not_kept", why=error.message)
+
+    def release(self, flight: Flight) -> None:
+        """There is no answer to remember; nobody waits for that to be written down."""
+        task = asyncio.get_running_loop().create_task(self._release(flight))
+        self._releasing.add(task)
+        task.add_done_callback(self._releasing.discard)
+
+    async def _release(self, flight: Flight) -> None:
+        try:
+            await self.idempotency.release(flight)
+        except Unavailable as error:
+            _log.error("claim_not_released", why=error.message)
+
+    async def aclose(self) -> None:
+        self.retries.aclose()
+        await asyncio.gather(*self._releasing)
+        await self.idempotency.aclose()
+
+
+class Recorded:
+    """A Reply whose frames its flight keeps, before they leave."""
+
+    __slots__ = ("_call", "_flight", "_keeper", "_reply", "content_type", "headers", "status")
+
+    def __init__(self, reply: Reply, call: Call, flight: Flight, keeper: Repeats | None = None) -> None:
+        self._reply = reply
+        self._call = call
+        self._flight = flight
+        self._keeper = keeper
+        self.status = reply.status
+        self.content_type = reply.content_type
+        self.headers = reply.headers
+
+    @property
+    def ending(self) -> Ending | None:
+        return self._reply.ending
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._reply.usage
+
+    async def next(self) -> bytes:
+        return await self._passed(self._reply.next())
+
+    async def flow(self, write: Callable[[bytes], bool]) -> bytes:
+        """See `proxy.ports.Flows`. What `write` takes is kept here; what is returned, like a frame of `next`."""
+        add = self._flight.add
+
+        def kept(frames: bytes) -> bool:
+            if not write(frames):
+                return False
+            add(frames)
+            return True
+
+        flow = getattr(self._reply, "flow", None)
+        return await self._passed(self._reply.next() if flow is None else flow(kept))
+
+    async def _passed(self, frames: Awaitable[bytes]) -> bytes:
+        reply, flight = self._reply, self._flight
+        try:
+            frame = await frames
+        except BaseException as error:
+            self._fail(error)
+            raise
+        if not flight.status:
+            told = [(name.decode(), value.decode("latin-1")) for name, value in call_headers(self._call)]
+            flight.begin(self.status, [("content-type", self.content_type), *told, *self.headers])
+        if frame:
+            flight.add(frame)
+        if reply.ending is not None or not frame:
+            if self._keeper is not None:
+                await self._keeper.keep(flight)
+            flight.end()
+        return frame
+
+    def close(self) -> None:
+        self._reply.close()
+        self._fail(Conflict("The call that this one repeats was given up."))
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._flight.over:
+            self._flight.fail(error)
+            if self._keeper is not None:
+                self._keeper.release(self._flight)
+
+
+class Joined:
+    """A Reply out of a flight, from its first frame; what is there already comes at once."""
+
+    def __init__(self, flight: Flight) -> None:
+        self._flight = flight
+        self._at = 0
+        self._open = True
+        given = dict(flight.headers)
+        self.status = flight.status
+        self.content_type = given.get("content-type", "application/json")
+        self.id = given.get("x-request-id", "")
+        self.headers = [pair for pair in flight.headers if pair[0] not in ("content-type", "x-request-id")]
+        self.headers.append(REPLAYED)
+        self.ending: Ending | None = None
+        self.usage: Usage | None = None
+
+    async def next(self) -> bytes:
+        flight = self._flight
+        while self._at >= len(flight.frames) and not flight.over:
+            await flight.moved()
+        frames = flight.frames[self._at :]
+        self._at += len(frames)
+        if flight.complete:
+            self.ending = Ending.FINISHED
+        elif not frames and flight.error is not None:
+            raise again(flight.error)
+        return b"".join(frames)
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            leave(self._flight)
+
+
+async def joined(flight: Flight, call: Call) -> Joined:
+    """The reply of a flight, once it has begun; `call` gets the id of the one that it repeats, whose receipt there is.
+
+    Raises:
+        TraghettoError: what the call failed with before its first frame.
+    """
+    flight.joined += 1
+    try:
+        await flight.started()
+    except BaseException:
+        leave(flight)
+        raise
+    reply = Joined(flight)
+    call.id = reply.id or call.id
+    return reply
+
+
+def leave(flight: Flight) -> None:
+    """One who had joined goes. The last one out closes the door, if the first has gone already."""
+    flight.joined -= 1
+    if not flight.joined and not flight.over and flight.alone is not None and getattr(flight, "gone", False):
+        flight.alone()
+
+
+async def fingerprint(call: Call) -> str:
+    """What the request asks for, as a hash: its body; of a form its fields and files, without the boundary between them."""
+    parts: list[bytes] = [call.raw] if call.raw else []
+    if not parts:
+        for name in sorted(call.fields):
+            parts += [name.encode(), b"\0", bytes(call.fields[name]), b"\0"]
+        parts += [payload.read() for payload in _payloads((call.request, call.upload))]
+    if sum(map(len, parts)) > HASH_HERE:
+        return await asyncio.to_thread(body_hash, *parts)
+    return body_hash(*parts)
+
+
+def _payloads(value: Any) -> Iterable[Payload]:
+    if isinstance(value, Payload):
+        yield value
+    elif isinstance(value, dict):
+        yield from _payloads(tuple(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _payloads(item)
+    elif isinstance(value, msgspec.Struct):
+        yield from _payloads(tuple(getattr(value, name) for name in value.__struct_fields__))
