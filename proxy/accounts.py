@@ -80,15 +80,19 @@ class Accounts:
             ConfigError: the database, the folder or the keys cannot be used.
         """
         try:
-            if self._config.store.ledger:
-                await self._open_books()
-            await self.keyring.start()
+            await self.open()
             await self._open_limits()
         except BaseException:
             await self.aclose()
             raise
         if self.ledger is not None:
             self._task = asyncio.get_running_loop().create_task(self._ticking(), name="accounts")
+
+    async def open(self) -> None:
+        """The part of `start` that can fail: database, ledger, keys. Raises ConfigError."""
+        if self._config.store.ledger:
+            await self._open_books()
+        await self.keyring.start()
 
     async def _open_books(self) -> None:
         from proxy.ledger.books import Ledger  # SQLAlchemy: not before it is needed
@@ -228,6 +232,17 @@ class Accounts:
         if self.ledger is not None and not self.ledger.trouble:
             with contextlib.suppress(*FAILURES):
                 await self.ledger.inherit()
+
+
+async def examine(config: Config, host: str, file: str = "") -> None:
+    """What `start` would say of the database, the folder and the keys, before anything is served. Raises ConfigError."""
+    accounts = Accounts(config, Keys(config, host, file))
+    try:
+        await accounts.open()
+    except ConfigError as error:
+        raise ConfigError(error.what, file=file, where=error.where, expected=error.expected) from None
+    finally:
+        await accounts.aclose()
 
 
 def _guard(config: Config) -> AbuseGuard:

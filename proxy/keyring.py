@@ -109,12 +109,3 @@ class Keys:
 
 def _exists(path: str) -> bool:
     return Path(path).exists()
-
-
-async def examine(config: Config, host: str, file: str = "") -> None:
-    """What `start` would say, said before anything is served. Raises ConfigError."""
-    keys = Keys(config, host, file)
-    try:
-        await keys.start()
-    finally:
-        await keys.aclose()

@@ -27,14 +27,14 @@ def serve(path: Path | None, host: str | None, port: int | None, workers: int | 
     Without a configuration file it serves the demo model on the local engine: offline, without a key. SIGHUP reads the
     configuration again; SIGTERM lets running calls end.
     """
-    from proxy import keyring, log
+    from proxy import accounts, log
     from proxy.app import read_config
 
     log.setup(log_level, json=os.environ.get("TRAGHETTO_LOG_FORMAT") == "json")
     config, file = read_config(path)
     host = host or config.server.host
     port = config.server.port if port is None else port
-    asyncio.run(keyring.examine(config, host, file))
+    asyncio.run(accounts.examine(config, host, file))
     listener = bound(host, port, file)
     if (workers or config.server.workers) > 1:
         _serve_many(config, file, listener, workers or config.server.workers, log_level)
@@ -89,6 +89,7 @@ def _serve_many(config: Config, file: str, listener: socket.socket, workers: int
     if file:
         os.environ["TRAGHETTO_CONFIG"] = str(Path(file).resolve())
     os.environ["TRAGHETTO_HOST"] = str(listener.getsockname()[0])
+    os.environ["TRAGHETTO_WORKERS"] = str(workers)
     settings = options("proxy.app:create", config, log_level)
     settings.factory, settings.workers = True, workers
     listener.listen(settings.backlog)

@@ -7,12 +7,19 @@ import pytest
 
 from proxy.config import Auth, Config, Store
 from proxy.errors import ConfigError, KeyInvalid
-from proxy.keyring import Keys, examine, is_loopback
+from proxy.keyring import Keys, is_loopback
 from proxy.keys.desk import Wish
 
 
 def config(folder: Path, required: object = "auto") -> Config:
     return Config(auth=Auth(required=required), store=Store(url=f"sqlite:///{folder}/t.db"))  # type: ignore[arg-type]
+
+
+async def opened(keys: Keys) -> None:
+    try:
+        await keys.start()
+    finally:
+        await keys.aclose()
 
 
 @pytest.mark.parametrize(
@@ -69,9 +76,9 @@ def test_a_key_made_by_another_process_closes_the_door(tmp_path: Path) -> None:
 
 def test_an_open_door_to_the_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="traghetto keys create"):
-        asyncio.run(examine(config(tmp_path), "0.0.0.0", "t.toml"))
-    asyncio.run(examine(config(tmp_path, required=False), "0.0.0.0"))
-    asyncio.run(examine(config(tmp_path, required=True), "0.0.0.0"))
+        asyncio.run(opened(Keys(config(tmp_path), "0.0.0.0", "t.toml")))
+    asyncio.run(opened(Keys(config(tmp_path, required=False), "0.0.0.0")))
+    asyncio.run(opened(Keys(config(tmp_path, required=True), "0.0.0.0")))
 
 
 def test_required_without_any_key_lets_nobody_in(tmp_path: Path) -> None:
@@ -84,4 +91,4 @@ def test_required_without_any_key_lets_nobody_in(tmp_path: Path) -> None:
 def test_a_store_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "t.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(ConfigError, match="cannot be used"):
-        asyncio.run(examine(config(tmp_path), "127.0.0.1"))
+        asyncio.run(opened(Keys(config(tmp_path))))

@@ -19,7 +19,8 @@ def test_a_free_port(host: str, shown: str) -> None:
         assert origin(listener) == f"http://{shown}:{port}"
 
 
-def test_a_port_that_is_taken(tmp_path: Path) -> None:
+def test_a_port_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "t.toml"
     file.write_text(ECHO)
     with socket.create_server(("127.0.0.1", 0)) as taken:
