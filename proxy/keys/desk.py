@@ -16,10 +16,10 @@ from proxy.keys.directory import Directory, now_us
 from proxy.keys.format import mac, mint
 from proxy.ledger.keyrows import KeyRow, KeyRows, TooManyKeys, TooManyNewKeys
 from proxy.ledger.row import timestamp
+from proxy.wire.keys import DESCRIPTION_MAX
 
 PER_MINUTE = 20
 ACTIVE = 500
-DESCRIPTION_MAX = 512
 CURRENCIES = ("usd", "diem", "vcu")
 
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from proxy.errors import BadRequest
 
 _ORIGIN = datetime(1970, 1, 1, tzinfo=UTC)
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{3})?Z", re.ASCII)
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{3})?Z", re.ASCII)
 
 
 def parse(text: str | None, now_us: int) -> int | None:
@@ -18,7 +18,7 @@ def parse(text: str | None, now_us: int) -> int | None:
     """
     if not text:
         return None
-    if not (_DAY.fullmatch(text) or _MOMENT.fullmatch(text)):
+    if not (DAY.fullmatch(text) or MOMENT.fullmatch(text)):
         raise BadRequest(
             "Invalid expiresAt: give YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ, or an empty text.", param="expiresAt"
         )

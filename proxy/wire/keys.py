@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+DESCRIPTION_MAX = 512
 Amount = Annotated[float, Meta(ge=0)]
 
 
@@ -18,7 +19,7 @@ class ConsumptionLimit(msgspec.Struct, forbid_unknown_fields=True):
 
 class NewKey(msgspec.Struct, forbid_unknown_fields=True):
     apiKeyType: Literal["INFERENCE", "ADMIN"]
-    description: str
+    description: Annotated[str, Meta(max_length=DESCRIPTION_MAX)]
     consumptionLimit: ConsumptionLimit = msgspec.field(default_factory=ConsumptionLimit)
     expiresAt: str | None = None
 
@@ -29,4 +30,4 @@ class NewWalletKey(NewKey, forbid_unknown_fields=True, kw_only=True):
     address: Annotated[str, Meta(pattern=r"^0x[0-9A-Fa-f]{40}$")]
     signature: Annotated[str, Meta(max_length=200)]
     token: Annotated[str, Meta(max_length=1000)]
-    description: str = "Web3 API Key"
+    description: Annotated[str, Meta(max_length=DESCRIPTION_MAX)] = "Web3 API Key"

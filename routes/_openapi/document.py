@@ -10,7 +10,7 @@ from http import HTTPStatus
 from re import sub
 from typing import Any
 
-from proxy import __version__
+from proxy import __version__, idempotency
 from proxy.call import Dialect
 from routes import PREFIXES, TABLE
 from routes._endpoint import Access, Route
@@ -31,6 +31,10 @@ HEADERS: dict[str, Schema] = {
     "x-traghetto-route": {
         "description": "Who served: `upstream/model; attempt=1; reason=first`.",
         "schema": {"type": "string"},
+    },
+    "Idempotent-Replayed": {
+        "description": "`true`: the answer of an earlier call with the same Idempotency-Key.",
+        "schema": {"const": "true"},
     },
     "x-traghetto-dropped": {
         "description": "Parameters that the serving target cannot take.",
@@ -56,6 +60,20 @@ HEADERS: dict[str, Schema] = {
     "Content-Disposition": {"schema": {"type": "string"}},
 }
 PARAMETERS: dict[str, Schema] = {
+    "accept": {
+        "name": "Accept",
+        "in": "header",
+        "required": False,
+        "description": "`text/csv` for a table.",
+        "schema": {"type": "string"},
+    },
+    "idempotency_key": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "The same key and body within 24 hours: the same answer, and one charge.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": idempotency.KEY_MAX},
+    },
     "dry_run": {
         "name": "dry_run",
         "in": "query",
@@ -162,8 +180,8 @@ def _parameters(route: Route, spec: Spec) -> list[Schema]:
         found.append({**told, "description": one.says} if one.says else told)
     if PACKED in spec.headers:
         found.append({"$ref": "#/components/parameters/accept_encoding"})
-    if spec.infers:
-        found.append({"$ref": "#/components/parameters/dry_run"})
+    names = [*spec.asks, *(("dry_run", "idempotency_key") if spec.infers else ())]
+    found += [{"$ref": f"#/components/parameters/{name}"} for name in names]
     return found
 
 
@@ -206,7 +224,12 @@ def _success(spec: Spec, types: dict[str, type], *, venice: bool) -> Schema:
         content[EVENTS] = {"schema": {"type": "string", "description": spec.events}}
     names = ["x-request-id", *spec.headers]
     if spec.infers:
-        names += ["x-traghetto-route", "x-traghetto-dropped", *(["x-venice-model-id"] if venice else [])]
+        names += [
+            "x-traghetto-route",
+            "x-traghetto-dropped",
+            "Idempotent-Replayed",
+            *(["x-venice-model-id"] if venice else []),
+        ]
     headers = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
     told: Schema = {"description": HTTPStatus(spec.status).phrase, "headers": headers}
     return {**told, "content": content} if content else told

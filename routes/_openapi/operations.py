@@ -284,6 +284,7 @@ KEYS: dict[tuple[str, str], Spec] = {
             Query("sortOrder", {"type": "string", "enum": list(billing.ORDERS), "default": "desc"}),
             Query("keyId", {"type": "string"}, "Lines of this key."),
         ),
+        asks=("accept",),
         answer=accounts.BillingUsage,
         texts=("text/csv",),
         headers=(

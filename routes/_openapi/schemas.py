@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from proxy.keys import expiry
 from proxy.wire import body, chat, embeddings, images
 from routes._openapi import fields
 
@@ -75,14 +76,16 @@ def _not_null(schema: Schema) -> Schema:
     return {**left[0], **rest} if len(left) == 1 else {**rest, "anyOf": left}
 
 
-def _variant(base: Schema, key: str, values: list[str], required: tuple[str, ...], **given: Schema) -> Schema:
-    """One form of an object, told from the others by `key`."""
-    one = copy.deepcopy({"type": "object", "properties": base["properties"], "required": base["required"]})
-    one["properties"][key] = {"enum": values}
-    one["properties"].update(given)
-    _required(one, *(name for name in required if name not in given))
-    one["required"] = sorted({*one["required"], *required})
-    one["title"] = ", ".join(values)
+def _variant(
+    base: Schema, key: str, values: list[str], fields_: Iterable[str], required: Iterable[str] = (), **given: Schema
+) -> Schema:
+    """One form of an object, told from the others by `key`: these fields of it, and those that are given."""
+    kept = (key, *fields_)
+    one: Schema = {"title": ", ".join(values), "type": "object", "properties": {}, "required": sorted({key, *required})}
+    one["properties"] = copy.deepcopy({name: base["properties"][name] for name in kept})
+    one["properties"].update({key: {"enum": values}}, **given)
+    for name in set(required) & one["properties"].keys():
+        one["properties"][name] = _not_null(one["properties"][name])
     return one
 
 
@@ -94,12 +97,13 @@ def _union(schema: Schema, variants: list[Schema]) -> None:
 
 def message(schema: Schema) -> None:
     """By role: a user's and a system's has content, a tool's says what it answers."""
+    told = ("content", "name", "reasoning_content", "tool_calls")
     _union(
         schema,
         [
-            _variant(schema, "role", ["user", "system", "developer"], ("content",)),
-            _variant(schema, "role", ["assistant", "function"], ()),
-            _variant(schema, "role", ["tool"], ("tool_call_id",)),
+            _variant(schema, "role", ["user", "system", "developer"], ("content", "name"), ("content",)),
+            _variant(schema, "role", ["assistant", "function"], told),
+            _variant(schema, "role", ["tool"], (*told, "tool_call_id"), ("tool_call_id",)),
         ],
     )
 
@@ -116,14 +120,13 @@ IMAGE_URL: Schema = {
 def part(schema: Schema, least: int = 0) -> None:
     """By type. `least`: how many characters a text has at least."""
     text: Schema = {"type": "string", **({"minLength": least} if least else {})}
-    others = _variant(schema, "type", [], ())
+    others = _variant(schema, "type", ["a vendor's own"], ("input_audio", "file", "refusal"))
     others["properties"]["type"] = {"type": "string", "not": {"enum": ["text", "image_url"]}}
-    others["title"] = "a vendor's own"
     _union(
         schema,
         [
-            _variant(schema, "type", ["text"], ("text",), text=text),
-            _variant(schema, "type", ["image_url"], ("image_url",), image_url=IMAGE_URL),
+            _variant(schema, "type", ["text"], (), ("type", "text"), text=text),
+            _variant(schema, "type", ["image_url"], (), ("type", "image_url"), image_url=IMAGE_URL),
             others,
         ],
     )
@@ -131,11 +134,10 @@ def part(schema: Schema, least: int = 0) -> None:
 
 def tool(schema: Schema) -> None:
     """`function` is required, but for types of vendors."""
-    others = _variant(schema, "type", [], ("type",))
-    others["properties"]["type"] = {"type": "string", "not": {"const": "function"}}
-    others["title"] = "a vendor's own"
-    function = _variant(schema, "type", ["function"], ("function",))
+    function = _variant(schema, "type", ["function"], ("function", "id"), ("function",))
     function["required"] = ["function"]
+    others = _variant(schema, "type", ["a vendor's own"], ("id",))
+    others["properties"]["type"] = {"type": "string", "not": {"const": "function"}}
     _union(schema, [function, others])
 
 
@@ -201,6 +203,19 @@ def edits(schema: Schema) -> None:
     schema["anyOf"] = [{"required": ["image"]}, {"required": ["images"]}]
 
 
+def new_key(schema: Schema) -> None:
+    """What `proxy.keys` says of a key's end and its description."""
+    schema["properties"]["expiresAt"] = {
+        "anyOf": [
+            {"const": ""},
+            {"type": "string", "pattern": f"^{expiry.DAY.pattern}$"},
+            {"type": "string", "pattern": f"^{expiry.MOMENT.pattern}$"},
+            {"type": "null"},
+        ],
+        "description": fields.SAYS["expiresAt"],
+    }
+
+
 MENDED: dict[str, Callable[[Schema], None]] = {
     "Message": message,
     "Part": part,
@@ -211,6 +226,8 @@ MENDED: dict[str, Callable[[Schema], None]] = {
     "UpscaleRequest": lambda schema: _required(schema, "image"),
     "EditRequest": lambda schema: _required(schema, "image"),
     "EditsRequest": edits,
+    "NewKey": new_key,
+    "NewWalletKey": new_key,
 }
 
 

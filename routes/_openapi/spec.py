@@ -58,6 +58,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     binary: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()  # shared parameters, by their names in the document
     errors: tuple[int, ...] = ()
     infers: bool = False
     status: int = 200
