@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from adapters._http import HttpClient, HttpResponse
+from adapters._http import HttpClient, HttpResponse, TransportError
 from adapters.accents import Accented, object_in
+from adapters.faults import transport_fault
 from adapters.line import client_of
 from adapters.openai_api import failures
 from adapters.options import VeniceOptions
@@ -62,6 +63,19 @@ class Venice(Accented):
 
     def __init__(self, name: str, options: VeniceOptions, client: HttpClient) -> None:
         super().__init__(name, options, client, CAPS)
+
+    async def balance(self) -> str:
+        """See `KnowsBalance`; it takes an ADMIN key."""
+        response = await self._send("GET", "/api_keys/rate_limits", [], b"")
+        try:
+            said: Any = object_in(await response.read(1 << 20)).get("data")
+        except TransportError as error:
+            raise transport_fault(error, self.name) from None
+        finally:
+            response.close()
+        left = said.get("balances") if isinstance(said, dict) else None
+        amounts = {key: value for key, value in (left or {}).items() if isinstance(value, (int, float)) and value > 0}
+        return ", ".join(f"{value:.2f} {key}" for key, value in amounts.items()) or "0 USD"
 
     def _body(self, call: Call, target: Target) -> bytes:
         request: ChatRequest = call.request

@@ -227,6 +227,15 @@ class HoldsModels(Protocol):
 
 
 @runtime_checkable
+class KnowsBalance(Protocol):
+    """An adapter whose upstream says what is left of our credit."""
+
+    async def balance(self) -> str:
+        """In words, such as `12.34 USD`; starts with `0 ` where nothing is left. UpstreamError when it cannot be asked."""
+        ...
+
+
+@runtime_checkable
 class HasShelves(Protocol):
     """An adapter whose upstream keeps more lists than models, each by a name: hardware, versions, deployments, ..."""
 

@@ -51,6 +51,7 @@ async def _examine(built: Any, timeout_s: float) -> list[dict[str, str]]:
 
 
 async def _probe(name: str, built: Any, timeout_s: float) -> dict[str, str]:
+    """One line about an upstream: whether its key opens it, what is left of the credit, how many models it lists."""
     from proxy.errors import TraghettoError
 
     what = f"upstream {name}"
@@ -60,6 +61,8 @@ async def _probe(name: str, built: Any, timeout_s: float) -> dict[str, str]:
     try:
         async with asyncio.timeout(timeout_s):
             said = await built.adapters[name].probe(None)
+            money, state = await _balance(built.adapters[name])
+            listed = await _listed(built.adapters[name], said)
     except TimeoutError:
         return {
             "what": what,
@@ -68,7 +71,36 @@ async def _probe(name: str, built: Any, timeout_s: float) -> dict[str, str]:
         }
     except TraghettoError as error:
         return {"what": what, "state": "bad", "said": f"{error.message} {_advice(error.code)}".strip()}
-    return {"what": what, "state": "ok", "said": said}
+    return {"what": what, "state": state, "said": "; ".join(part for part in (said, listed, money) if part)}
+
+
+async def _balance(adapter: Any) -> tuple[str, str]:
+    """What is left where there is a call for it, and the state that follows from that."""
+    from proxy.errors import TraghettoError
+    from proxy.ports import KnowsBalance
+
+    if not isinstance(adapter, KnowsBalance):
+        return "", "ok"
+    try:
+        left = await adapter.balance()
+    except TraghettoError:
+        return "its balance cannot be asked", "ok"
+    if left.startswith("0 "):
+        return f"balance {left}: top it up, calls will be refused", "bad"
+    return f"balance {left}", "ok"
+
+
+async def _listed(adapter: Any, said: str) -> str:
+    """How many models it lists, where its probe has not said so."""
+    from proxy.errors import TraghettoError
+    from proxy.ports import ListsModels
+
+    if " models" in said or not isinstance(adapter, ListsModels):
+        return ""
+    try:
+        return f"{len(await adapter.models())} models listed"
+    except TraghettoError as error:
+        return f"its model list cannot be had ({error.code})"
 
 
 def _advice(code: str) -> str:

@@ -2,11 +2,20 @@
 
 import asyncio
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
 from proxy.cli.instances import COMMANDS
 from proxy.cli.options import with_config, with_json
+
+
+class Wanted(NamedTuple):
+    """What of an upstream: its models that have `search`, or its list `shelf`, of what `of` names."""
+
+    search: str
+    shelf: str | None
+    of: str
 
 
 @click.group(invoke_without_command=True)
@@ -16,8 +25,17 @@ from proxy.cli.options import with_config, with_json
 @click.option("--upstream", help="List what this upstream has, asked now, instead of what is configured.")
 @click.option("--search", default="", help="Only names that contain this.")
 @click.option("--type", "type_", help="Only this type: text, embedding, image, tts, upscale, inpaint, asr.")
-def models(
-    context: click.Context, path: Path | None, as_json: bool, upstream: str | None, search: str, type_: str | None
+@click.option("--list", "shelf", help="Another list of the upstream: hardware, collections, versions, deployments, ...")
+@click.option("--of", default="", help="With --list: of which model, or which one of the list.")
+def models(  # noqa: PLR0913  the options of the command
+    context: click.Context,
+    path: Path | None,
+    as_json: bool,
+    upstream: str | None,
+    search: str,
+    type_: str | None,
+    shelf: str | None,
+    of: str,
 ) -> None:
     """List models: what the configuration names, or (with --upstream) what an upstream says it has.
 
@@ -31,8 +49,10 @@ def models(
     from proxy.catalogue import build
 
     config, file = read_config(path)
+    if shelf is not None and upstream is None:
+        raise click.UsageError("--list is a list of an upstream: name it with --upstream.")
     if upstream is not None:
-        rows = asyncio.run(_asked(config, upstream, search, file))
+        rows = asyncio.run(_asked(config, upstream, Wanted(search, shelf, of), file))
     else:
         names = build(config, file=file)
         rows = [
@@ -60,11 +80,11 @@ for command in COMMANDS:
     models.add_command(command)
 
 
-async def _asked(config: object, upstream: str, search: str, file: str) -> list[dict[str, object]]:
+async def _asked(config: object, upstream: str, wanted: Wanted, file: str) -> list[dict[str, object]]:
     from adapters import build
     from proxy.config import Config
     from proxy.errors import ConfigError, NotSupported
-    from proxy.ports import ListsModels
+    from proxy.ports import HasShelves, ListsModels
 
     assert isinstance(config, Config)
     options = config.upstreams.get(upstream)
@@ -74,8 +94,16 @@ async def _asked(config: object, upstream: str, search: str, file: str) -> list[
         )
     adapter = build(upstream, options)
     try:
+        if missing := options.missing():
+            raise NotSupported(f"The upstream {upstream!r} cannot be asked: {missing}.")
+        if wanted.shelf is not None:
+            if not isinstance(adapter, HasShelves) or wanted.shelf not in adapter.shelves:
+                there = f"it has {', '.join(adapter.shelves)}" if isinstance(adapter, HasShelves) else "it has none"
+                raise NotSupported(f"An upstream of kind {adapter.kind!r} has no list {wanted.shelf!r}; {there}.")
+            rows = await adapter.shelf(wanted.shelf, wanted.of)
+            return [row for row in rows if wanted.search.lower() in " ".join(map(str, row.values())).lower()]
         if not isinstance(adapter, ListsModels):
             raise NotSupported(f"An upstream of kind {adapter.kind!r} cannot list its models.")
-        return await adapter.models(search)
+        return await adapter.models(wanted.search)
     finally:
         await adapter.aclose()
