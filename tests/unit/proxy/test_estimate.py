@@ -46,7 +46,7 @@ def test_the_longest_answer(limit: int | None, n: int | None, context: int | Non
 
 
 def test_the_most_of_what_is_not_text() -> None:
-    picture = call(Order(model="m", prompt="p", n=3, width=8, height=8, shape="b64_json"), Operation.IMAGES)
+    picture = call(Order(model="m", prompt="p", n=3, shape="b64_json", seed=1), Operation.IMAGES)
     assert estimate.most(picture, 0).images == 3
     speech = call(SpeechRequest("hello"), Operation.SPEECH)
     assert estimate.most(speech, 0).characters == 5
