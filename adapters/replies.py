@@ -1,5 +1,6 @@
 """The two shapes of Reply that most adapters give: one whole body, and a stream of frames over an open response."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from proxy.call import Ending, Usage
@@ -51,11 +52,12 @@ class Source(Protocol):
 class Stream:
     """Frames from a Source. `first` is the frame that `open` waited for."""
 
-    __slots__ = ("_first", "_source", "content_type", "headers", "status")
+    __slots__ = ("_first", "_flow", "_source", "content_type", "headers", "status")
 
     def __init__(self, source: Source, first: bytes, content_type: str = CONTENT_TYPE) -> None:
         self._source = source
         self._first = first
+        self._flow = getattr(source, "flow", None)
         self.content_type = content_type
         self.headers: list[tuple[str, str]] = []
         self.status = 200
@@ -75,6 +77,13 @@ class Stream:
         if self._source.ending is not None:
             return b""
         return await self._source.read()
+
+    async def flow(self, write: Callable[[bytes], bool]) -> bytes:
+        """See `proxy.ports.Flows`; one frame after the other where the source cannot do better."""
+        if self._first or self._flow is None or self._source.ending is not None:
+            return await self.next()
+        frames: bytes = await self._flow(write)
+        return frames
 
     def close(self) -> None:
         self._source.close()

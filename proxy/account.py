@@ -6,7 +6,7 @@ since closing must never depend on anybody being there to await it.
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -48,9 +48,25 @@ class Metered:
         return self._reply.usage
 
     async def next(self) -> bytes:
+        return await self._passed(self._reply.next())
+
+    async def flow(self, write: Callable[[bytes], bool]) -> bytes:
+        """See `proxy.ports.Flows`. What `write` takes is counted; what is returned, like a frame of `next`."""
+
+        def counted(frames: bytes) -> bool:
+            if not write(frames):
+                return False
+            self.frames += 1
+            self.sent += len(frames)
+            return True
+
+        flow = getattr(self._reply, "flow", None)
+        return await self._passed(self._reply.next() if flow is None else flow(counted))
+
+    async def _passed(self, frames: Awaitable[bytes]) -> bytes:
         reply = self._reply
         try:
-            frame = await reply.next()
+            frame = await frames
         except Exception as error:
             self._leave(Ending.FAILED, error.code if isinstance(error, TraghettoError) else Internal.code)
             raise

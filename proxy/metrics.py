@@ -3,91 +3,111 @@
 Label values are few and ours: paths of the route table, upstream names, endings. Nothing a caller chooses becomes a label.
 """
 
-from typing import Any
+from bisect import bisect_left
+from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from proxy import NAME
 from proxy.call import Call, Ending, Usage
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_BOUNDS = [*(str(float(bound)) for bound in _SECONDS), "+Inf"]
+Labels = tuple[str, ...]
+
+
+class Tally:
+    """A counter that only the event loop's thread touches: the library's takes a lock for each, and five a call add up."""
+
+    __slots__ = ("_help", "_labels", "_name", "counts")
+
+    def __init__(self, name: str, help: str, labels: list[str]) -> None:
+        self._name, self._help, self._labels = name, help, labels
+        self.counts: dict[Labels, float] = {}
+
+    def add(self, labels: Labels, amount: float = 1) -> None:
+        counts = self.counts
+        counts[labels] = counts.get(labels, 0) + amount
+
+    def family(self) -> Metric:
+        family = CounterMetricFamily(self._name, self._help, labels=self._labels)
+        for labels, count in self.counts.items():
+            family.add_metric(labels, count)
+        return family
+
+
+class Spread:
+    """A histogram of seconds, as `Tally` is a counter."""
+
+    __slots__ = ("_help", "_labels", "_name", "cells")
+
+    def __init__(self, name: str, help: str, labels: list[str]) -> None:
+        self._name, self._help, self._labels = name, help, labels
+        self.cells: dict[Labels, list[float]] = {}  # how many fell into each bucket, and behind them their sum
+
+    def add(self, labels: Labels, seconds: float) -> None:
+        cell = self.cells.get(labels)
+        if cell is None:
+            cell = self.cells[labels] = [0] * (len(_BOUNDS) + 1)
+        cell[bisect_left(_SECONDS, seconds)] += 1
+        cell[-1] += seconds
+
+    def family(self) -> Metric:
+        family = HistogramMetricFamily(self._name, self._help, labels=self._labels)
+        for labels, cell in self.cells.items():
+            so_far, buckets = 0.0, []
+            for bound, count in zip(_BOUNDS, cell[:-1], strict=True):
+                so_far += count
+                buckets.append((bound, so_far))
+            family.add_metric(labels, buckets, cell[-1])
+        return family
 
 
 class Metrics:
-    """One registry per process. `request` is on the hot path: children are looked up once and kept."""
+    """One registry per process. `request` and `booked` are on the path of every call."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            f"{NAME}_requests", "Requests by route and status", ["route", "status"], registry=self.registry
-        )
-        self._seconds = Histogram(
-            f"{NAME}_request_seconds",
-            "From the request to the last byte",
-            ["route"],
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
+        self._requests = Tally(f"{NAME}_requests", "Requests by route and status", ["route", "status"])
+        self._seconds = Spread(f"{NAME}_request_seconds", "From the request to the last byte", ["route"])
         self.running = Gauge(f"{NAME}_running_calls", "Calls that hold a permit", registry=self.registry)
-        self.endings = Counter(
-            f"{NAME}_calls", "Calls by upstream and ending", ["upstream", "ending"], registry=self.registry
-        )
-        self.tokens = Counter(
-            f"{NAME}_tokens", "Tokens by upstream and direction", ["upstream", "direction"], registry=self.registry
-        )
-        self.attempts = Counter(
-            f"{NAME}_attempts", "Attempts by upstream and outcome", ["upstream", "outcome"], registry=self.registry
-        )
-        self.first_frame = Histogram(
-            f"{NAME}_first_frame_seconds",
-            "From the attempt to its first frame",
-            ["upstream"],
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.unpriced = Counter(
-            f"{NAME}_unpriced_calls", "Calls whose price is unknown", ["model"], registry=self.registry
-        )
-        self._children: dict[tuple[Any, tuple[str, ...]], Any] = {}
-        self._by_status: dict[tuple[str, int], Counter] = {}
-        self._by_route: dict[str, Histogram] = {}
+        self.endings = Tally(f"{NAME}_calls", "Calls by upstream and ending", ["upstream", "ending"])
+        self.tokens = Tally(f"{NAME}_tokens", "Tokens by upstream and direction", ["upstream", "direction"])
+        self.attempts = Tally(f"{NAME}_attempts", "Attempts by upstream and outcome", ["upstream", "outcome"])
+        self.first_frame = Spread(f"{NAME}_first_frame_seconds", "From the attempt to its first frame", ["upstream"])
+        self.unpriced = Tally(f"{NAME}_unpriced_calls", "Calls whose price is unknown", ["model"])
+        self.registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """What the registry asks for at a scrape."""
+        for each in (self._requests, self._seconds, self.endings, self.tokens, self.attempts, self.first_frame):
+            yield each.family()
+        yield self.unpriced.family()
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """One request ended."""
-        key = (route, status)
-        counter = self._by_status.get(key)
-        if counter is None:
-            counter = self._by_status[key] = self._requests.labels(route, str(status))
-        counter.inc()
-        histogram = self._by_route.get(route)
-        if histogram is None:
-            histogram = self._by_route[route] = self._seconds.labels(route)
-        histogram.observe(seconds)
+        self._requests.add((route, _STATUS.get(status) or str(status)))
+        self._seconds.add((route,), seconds)
 
     def booked(self, call: Call, usage: Usage | None, ending: Ending) -> None:
         """One call that reached an upstream ended."""
-        for attempt in call.attempts:
-            upstream = attempt.target.upstream
-            self._child(self.attempts, upstream, attempt.error or "answered").inc()
-            if attempt.error is None and attempt.ms is not None:
-                self._child(self.first_frame, upstream).observe(attempt.ms / 1000)
         if not call.attempts:
             return
-        upstream = call.attempts[-1].target.upstream
-        self._child(self.endings, upstream, ending.value).inc()
+        for attempt in call.attempts:
+            upstream = attempt.target.upstream
+            self.attempts.add((upstream, attempt.error or "answered"))
+            if attempt.error is None and attempt.ms is not None:
+                self.first_frame.add((upstream,), attempt.ms / 1000)
+        self.endings.add((upstream, ending))
         if usage is not None:
-            self._child(self.tokens, upstream, "in").inc(usage.prompt_tokens)
-            self._child(self.tokens, upstream, "out").inc(usage.completion_tokens)
+            self.tokens.add((upstream, "in"), usage.prompt_tokens)
+            self.tokens.add((upstream, "out"), usage.completion_tokens)
         if call.plan is not None and call.plan.model.pricing is None and call.plan.model.listed:
-            self._child(self.unpriced, call.plan.model.id).inc()
-
-    def _child(self, metric: Any, *labels: str) -> Any:
-        """A metric's child, looked up once: the library's own look-up takes a lock."""
-        key = (metric, labels)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = metric.labels(*labels)
-        return child
+            self.unpriced.add((call.plan.model.id,))
 
     def exposition(self) -> bytes:
         return bytes(generate_latest(self.registry))
+
+
+_STATUS = {status: str(status) for status in range(100, 600)}

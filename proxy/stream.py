@@ -38,6 +38,11 @@ class Splitter:
         self._cr = False  # a CR was seen: this upstream does not write plain LF
         self._started = False
 
+    @property
+    def holds(self) -> bool:
+        """Whether bytes wait here for the rest of their event."""
+        return bool(self._held)
+
     def feed(self, data: bytes) -> bytes:
         """Raises EventTooLarge when the events never end."""
         if self._held:

@@ -5,7 +5,6 @@ Nothing leaves but through `_errors` or `_send`; a crash is an Internal whose ca
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
@@ -19,11 +18,13 @@ from proxy.accounts import Accounts
 from proxy.call import ANYBODY, Call, Dialect, Principal
 from proxy.errors import ClientGone, Internal, KeyInvalid, MethodNotAllowed, PermissionDenied, TraghettoError
 from proxy.metrics import Metrics
-from proxy.ports import Keyring
+from proxy.ports import Keyring, Reply
 from proxy.wire.body import encode
 from routes._errors import dialect_of, rendered
-from routes._inbound import Inbound
-from routes._send import Broken, Watch, as_headers, packed, send_body, send_reply
+from routes._inbound import Inbound, request_id
+from routes._outlet import OUTLET, AsgiOutlet, Outlet
+from routes._replay import Repeats, asked
+from routes._send import Broken, as_headers, packed, send_reply
 
 _log = log.get("routes")
 
@@ -55,6 +56,7 @@ class Desk(msgspec.Struct):
     keepalive_s: float
     accounts: Accounts
     reload: Callable[[], Awaitable[list[str]]] | None = None
+    repeats: Repeats | None = None
     extra: dict[str, Any] = {}
 
 
@@ -83,80 +85,68 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        inbound = Inbound(scope, receive, send, self.dialect, "req_" + os.urandom(12).hex())
-        status = _Status(send)
-        inbound.send = status.send
+        extensions = scope.get("extensions")
+        own = extensions.get(OUTLET) if extensions else None
+        outlet: Outlet = own if own is not None else AsgiOutlet(receive, send)  # type: ignore[assignment]
+        inbound = Inbound(scope, receive, outlet, self.dialect, request_id())
+        code = 0
         try:
-            await self._serve(inbound, status)
+            await self._serve(inbound)
         except TraghettoError as error:
             self._desk.accounts.failed(inbound.principal, error)
-            await _refuse(inbound, error, status)
+            code = await _refuse(inbound, error)
         except asyncio.CancelledError:
-            if not status.left:
+            if not outlet.gone:
                 raise
+            code = ClientGone.status
         except Broken:
             raise
         except Exception as error:  # noqa: BLE001 - the last door: told as a 500, logged whole
             _log.error("crash", request=inbound.id, path=self.path, exc_info=error)
-            await _refuse(inbound, Internal(f"An internal error; the log has it under {inbound.id}."), status)
+            code = await _refuse(inbound, Internal(f"An internal error; the log has it under {inbound.id}."))
         finally:
-            self._desk.metrics.request(self.path, status.code, time.perf_counter() - started)
+            self._desk.metrics.request(self.path, code or outlet.status, time.perf_counter() - started)
 
-    async def _serve(self, inbound: Inbound, status: "_Status") -> None:
+    async def _serve(self, inbound: Inbound) -> None:
         route = self.routes.get(inbound.method)
         if route is None:
             raise MethodNotAllowed(
                 f"{inbound.method} is not allowed here; allowed: {self._allow}.", headers=(("allow", self._allow),)
             )
         desk = self._desk
-        inbound.principal = principal_of(inbound, route.access, desk.keyring)
-        if route.access is Access.KEY:
-            desk.accounts.let_in(inbound.principal)
+        if route.access is not Access.OPEN:
+            inbound.principal = principal_of(inbound, route.access, desk.keyring)
+            if route.access is Access.KEY:
+                desk.accounts.let_in(inbound.principal)
         result = await route.handler(inbound, desk)
         if isinstance(result, Call):
             if _is_dry(inbound):
                 await send_answer(Answer(await dryrun.told(result, desk.house)), inbound)
                 return
-            await _infer(result, inbound, desk, status)
+            await _infer(result, inbound, desk)
         else:
             await send_answer(result, inbound)
 
 
-class _Status:
-    """Remembers what was sent, so that nobody pretends a second time."""
-
-    __slots__ = ("_send", "code", "left")
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.code = 0
-        self.left = False
-
-    async def send(self, message: Any) -> None:
-        if self.code == 0 and message["type"] == "http.response.start":
-            self.code = message["status"]
-        await self._send(message)
-
-
-async def _infer(call: Call, inbound: Inbound, desk: Desk, status: _Status) -> None:
+async def _infer(call: Call, inbound: Inbound, desk: Desk) -> None:
     """Walk a call through the house while its client is watched."""
-    watch = Watch(inbound.receive)
+    outlet = inbound.outlet
+    outlet.watch()
     house = desk.house
     house.enter()
     try:
-        reply = await pipeline.run(call, house)
-        await send_reply(call, reply, inbound.send, inbound.header(b"accept-encoding"), desk.keepalive_s)
-    except asyncio.CancelledError:
-        if not watch.gone:
-            raise
-        status.left, status.code = True, ClientGone.status
-        raise
+        said = asked(inbound.scope["headers"]) if desk.repeats is not None else None
+        if said is None or desk.repeats is None:
+            reply: Reply = await pipeline.run(call, house)
+        else:
+            reply = await desk.repeats.open(said, call, house, outlet, inbound.scope["path"])
+        await send_reply(call, reply, outlet, inbound.header(b"accept-encoding"), desk.keepalive_s)
     except TraghettoError as error:
         error.headers = (*error.headers, *_route_headers(call))
         raise
     finally:
         house.leave()
-        watch.stop()
+        outlet.unwatch()
 
 
 def _is_dry(inbound: Inbound) -> bool:
@@ -206,15 +196,16 @@ async def send_answer(answer: Answer, inbound: Inbound) -> None:
         body, encoding = await packed(body, accepts)
         if encoding:
             headers += [("content-encoding", encoding.decode()), ("vary", "accept-encoding")]
-    await send_body(inbound.send, answer.status, as_headers(headers), body)
+    await inbound.outlet.whole(answer.status, as_headers(headers), body)
 
 
-async def _refuse(inbound: Inbound, error: TraghettoError, status: _Status) -> None:
-    if isinstance(error, ClientGone) or status.code:
-        status.code = status.code or error.status
-        return  # nobody is there, or the answer has begun
+async def _refuse(inbound: Inbound, error: TraghettoError) -> int:
+    """Tell an error, if anybody is there and no answer has begun. The status that the request ended with."""
+    if isinstance(error, ClientGone) or inbound.outlet.status:
+        return inbound.outlet.status or error.status
     code, headers, body = rendered(error, inbound.dialect, inbound.id)
     pairs = [*headers, ("content-type", "application/json"), ("x-request-id", inbound.id)]
     if inbound.dialect is Dialect.ANTHROPIC:
         pairs.append(("request-id", inbound.id))
-    await send_body(inbound.send, code, as_headers(pairs), body)
+    await inbound.outlet.whole(code, as_headers(pairs), body)
+    return code

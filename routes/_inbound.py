@@ -3,38 +3,52 @@
 Bodies may come gzipped (deflate and br too); what they unpack to counts against the same limit.
 """
 
+import os
 import zlib
 from typing import Any
 from urllib.parse import parse_qsl
 
 import brotli
-from litestar.types import Receive, Scope, Send
+from litestar.types import Receive, Scope
 
 from proxy.call import ANYBODY, Dialect, Principal
 from proxy.errors import BadRequest, BodyTooLarge, ClientGone, MediaUnsupported
+from routes._outlet import Outlet
 
+_POOL = bytearray()  # random bytes for ids: one system call for many
 MAX_LAYERS = 2  # of packing: each may blow a body up to the limit once more
+
+
+def request_id() -> str:
+    """`req_` and 24 random hexadecimal digits."""
+    if not _POOL:
+        _POOL.extend(os.urandom(12 * 256))
+    taken = _POOL[-12:]
+    del _POOL[-12:]
+    return "req_" + taken.hex()
 
 
 class Inbound:
     """`id` is the request's; `path_params` come from the router."""
 
-    __slots__ = ("dialect", "id", "principal", "receive", "scope", "send")
+    __slots__ = ("_headers", "dialect", "id", "outlet", "principal", "receive", "scope")
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, dialect: Dialect, id: str) -> None:
+    def __init__(self, scope: Scope, receive: Receive, outlet: Outlet, dialect: Dialect, id: str) -> None:
         self.scope = scope
         self.receive = receive
-        self.send = send
+        self.outlet = outlet
         self.dialect = dialect
         self.id = id
         self.principal: Principal = ANYBODY
+        self._headers: dict[bytes, bytes] | None = None
 
     def header(self, name: bytes) -> str | None:
         """The first header of this (lower-case) name."""
-        for key, value in self.scope["headers"]:
-            if key == name:
-                return value.decode("latin-1")
-        return None
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = dict(reversed(list(self.scope["headers"])))
+        value = headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
     @property
     def method(self) -> str:

@@ -1,4 +1,4 @@
-"""The one sender: pumps a Reply into ASGI's `send`, sees the client leave in every phase, and closes the Reply always.
+"""The one sender: pumps a Reply into an Outlet, and closes the Reply always.
 
 Headers are not committed until the first frame is here. A stream that fails later gets an error event and no `[DONE]`.
 Silence in a stream is filled with comments. Bodies that are not streamed are packed for clients that ask for it.
@@ -10,76 +10,40 @@ import zlib
 from typing import Any
 
 import brotli
-from litestar.types import Receive, Send
 
 from proxy import stream
-from proxy.account import Metered
 from proxy.call import Call, Dialect
 from proxy.errors import TraghettoError
+from proxy.ports import Reply
+from routes._outlet import Header, Outlet
 
-WATCH_AFTER_S = 0.02  # most short calls are over by then, and need no task that watches
 PACK_FROM = 1024  # bytes; smaller bodies do not get smaller
 _EVENT_STREAM = "text/event-stream"
 
-Header = tuple[bytes, bytes]
-
-
-class Watch:
-    """Cancels the request's task when the client leaves. Costs a timer for short calls, a task for long ones."""
-
-    __slots__ = ("_receive", "_task", "_timer", "gone", "main")
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._task: asyncio.Task[None] | None = None
-        self.gone = False
-        self.main = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._start)
-
-    def _start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def _run(self) -> None:
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                break
-        self.gone = True
-        if self.main is not None:
-            self.main.cancel()
-
-    def stop(self) -> None:
-        self._timer.cancel()
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-
 
 class KeepAlive:
-    """A comment after `after_s` seconds of silence. Frames are whole, so a comment between two `send`s is at a boundary."""
+    """A comment after `after_s` seconds of silence. Frames are whole, so a comment between two is at a boundary."""
 
-    __slots__ = ("_after_s", "_handle", "_last", "_send", "_tasks")
+    __slots__ = ("_after_s", "_handle", "_outlet", "_tasks", "last")
 
-    def __init__(self, send: Send, after_s: float) -> None:
-        self._send = send
+    def __init__(self, outlet: Outlet, after_s: float) -> None:
+        self._outlet = outlet
         self._after_s = after_s
-        self._last = time.monotonic()
+        self.last = time.monotonic()  # when something was sent; whoever sends keeps it
         self._tasks: set[asyncio.Task[None]] = set()
         self._handle = asyncio.get_running_loop().call_later(after_s, self._look)
 
-    def sent(self) -> None:
-        self._last = time.monotonic()
-
     def _look(self) -> None:
-        silent = time.monotonic() - self._last
+        silent = time.monotonic() - self.last
         if silent >= self._after_s * 0.99:
             task = asyncio.get_running_loop().create_task(self._comment())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            self._last, silent = time.monotonic(), 0.0
+            self.last, silent = time.monotonic(), 0.0
         self._handle = asyncio.get_running_loop().call_later(self._after_s - silent, self._look)
 
     async def _comment(self) -> None:
-        await self._send({"type": "http.response.body", "body": stream.KEEPALIVE, "more_body": True})
+        await self._outlet.put(stream.KEEPALIVE)
 
     def stop(self) -> None:
         """No comment begins after this."""
@@ -88,7 +52,7 @@ class KeepAlive:
             task.cancel()
 
 
-async def send_reply(call: Call, reply: Metered, send: Send, accepts: str | None, keepalive_s: float) -> None:
+async def send_reply(call: Call, reply: Reply, outlet: Outlet, accepts: str | None, keepalive_s: float) -> None:
     """Pump a reply; it is closed when this returns or raises.
 
     Raises:
@@ -97,34 +61,51 @@ async def send_reply(call: Call, reply: Metered, send: Send, accepts: str | None
     try:
         frame = await reply.next()
         headers = [(b"content-type", reply.content_type.encode()), *call_headers(call)]
-        headers += [(name.encode(), header_value(value)) for name, value in reply.headers]
+        if reply.headers:
+            headers += [(name.encode(), header_value(value)) for name, value in reply.headers]
         if reply.content_type.startswith(_EVENT_STREAM):
             headers += _STREAM_HEADERS
         elif reply.ending is not None:
-            packable = reply.content_type.startswith(
-                ("application/json", "text/")
-            )  # sound and pictures are packed already
-            await _send_whole(send, reply.status, headers, frame, accepts if packable else None)
+            if accepts and len(frame) >= PACK_FROM and reply.content_type.startswith(_PACKABLE):
+                frame = await _packed_for(accepts, frame, headers)
+            await outlet.whole(reply.status, headers, frame)
             return
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await _pump(reply, frame, send, keepalive_s)
+        await outlet.begin(reply.status, headers)
+        await _pump(reply, frame, outlet, keepalive_s)
     finally:
         reply.close()
 
 
 _STREAM_HEADERS: list[Header] = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+_PACKABLE = ("application/json", "text/")  # sound and pictures are packed already
 
 
-async def _pump(reply: Metered, frame: bytes, send: Send, keepalive_s: float) -> None:
+async def _packed_for(accepts: str, body: bytes, headers: list[Header]) -> bytes:
+    body, encoding = await packed(body, accepts)
+    if encoding:
+        headers += [(b"content-encoding", encoding), (b"vary", b"accept-encoding")]
+    return body
+
+
+async def _pump(reply: Reply, frame: bytes, outlet: Outlet, keepalive_s: float) -> None:
     events = reply.content_type.startswith(_EVENT_STREAM)
-    silence = KeepAlive(send, keepalive_s) if events and reply.ending is None else None
+    silence = KeepAlive(outlet, keepalive_s) if events and reply.ending is None else None
+    flow = getattr(reply, "flow", None)
+
+    give, now = outlet.offer, time.monotonic
+
+    def offer(frames: bytes) -> bool:
+        if silence is not None:
+            silence.last = now()
+        return give(frames)
+
     try:
         while frame and reply.ending is None:
-            await send({"type": "http.response.body", "body": frame, "more_body": True})
+            await outlet.put(frame)
             if silence is not None:
-                silence.sent()
+                silence.last = now()
             try:
-                frame = await reply.next()
+                frame = await (flow(offer) if flow is not None else reply.next())
             except TraghettoError as error:
                 if not events:
                     raise Broken from error  # a binary body cannot say it: the connection must
@@ -132,7 +113,7 @@ async def _pump(reply: Metered, frame: bytes, send: Send, keepalive_s: float) ->
                 break
         if silence is not None:
             silence.stop()
-        await send({"type": "http.response.body", "body": frame, "more_body": False})
+        await outlet.end(frame)
     finally:
         if silence is not None:
             silence.stop()
@@ -140,21 +121,6 @@ async def _pump(reply: Metered, frame: bytes, send: Send, keepalive_s: float) ->
 
 class Broken(Exception):
     """A body that is no event stream failed half-way: only breaking the connection tells the truth."""
-
-
-async def _send_whole(send: Send, status: int, headers: list[Header], body: bytes, accepts: str | None) -> None:
-    if accepts and len(body) >= PACK_FROM:
-        body, encoding = await packed(body, accepts)
-        if encoding:
-            headers = [*headers, (b"content-encoding", encoding), (b"vary", b"accept-encoding")]
-    await send_body(send, status, headers, body)
-
-
-async def send_body(send: Send, status: int, headers: list[Header], body: bytes) -> None:
-    """A complete answer."""
-    headers = [*headers, (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 async def packed(body: bytes, accepts: str) -> tuple[bytes, bytes]:

@@ -6,7 +6,7 @@ exception; a response is over when `chunk` has given b"", or when it is closed, 
 """
 
 import asyncio
-from collections.abc import AsyncIterable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
@@ -68,6 +68,7 @@ class Source(Protocol):
     complete: bool
 
     def chunk(self) -> Coroutine[Any, Any, bytes]: ...
+    def flow(self, sink: Callable[[bytes], bool]) -> Coroutine[Any, Any, None]: ...
     def close(self) -> None: ...
     def release(self) -> None: ...
 
@@ -99,6 +100,15 @@ class HttpResponse:
         if self._decoder is None:  # fast path: no coroutine around the source's own
             return self._source.chunk()
         return self._decoded(self._decoder)
+
+    async def flow(self, sink: Callable[[bytes], bool]) -> None:
+        """Body bytes to `sink`, as they come and without waking anybody for each, until it returns False or the body is
+        complete. `sink` must not raise. Raises TransportError as `chunk` does."""
+        if self._decoder is None:
+            await self._source.flow(sink)
+            return
+        while (data := await self._decoded(self._decoder)) and sink(data):
+            pass
 
     async def _decoded(self, decode: Decoder) -> bytes:
         try:

@@ -9,27 +9,20 @@ come before the error that followed them.
 
 import asyncio
 import math
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import httptools
 
 from adapters._http.errors import Kind, TransportError, from_loss
 from adapters._http.timeouts import Timeouts, span
+from adapters._http.wire import Wire, complaint, idle_hint
 
 HIGH_WATER = 256 * 1024  # bytes buffered for a reader that lags before the socket is no longer read
 MAX_HEAD = 64 * 1024  # bytes of status line and headers, interim responses and trailers included
 MAX_HEADERS = 256  # fields
 DRAIN_S = 1.0  # how long a released exchange may take to end by itself,
 DRAIN_BYTES = 64 * 1024  # and how much body it may still bring
-
-
-class Wire(Protocol):
-    """What an exchange may ask of the connection it runs on."""
-
-    def abort(self) -> None: ...
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
-    def watch(self) -> None: ...
 
 
 class Exchange:
@@ -53,6 +46,7 @@ class Exchange:
         "_paused",
         "_quiet",
         "_reading_head",
+        "_sink",
         "_total_head",
         "_waiter",
         "_wire",
@@ -113,6 +107,7 @@ class Exchange:
         self._total_head = 0
         self._mark = math.inf
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Callable[[bytes], bool] | None = None
         self._parser: Any = httptools.HttpResponseParser(self)
 
     # --- the reader's side -------------------------------------------------------------------------------------------
@@ -144,6 +139,30 @@ class Exchange:
         if self._paused:
             self._read_on()
         return data
+
+    async def flow(self, sink: Callable[[bytes], bool]) -> None:
+        """# fast path: body bytes go to `sink` as they come, out of the socket's own callback, with no task woken for each.
+
+        Returns after the read for which `sink` returned False, or once the body is complete. `sink` must not raise. Raises the
+        exchange's failure; cancelling it ends the flow and closes nothing.
+        """
+        self._sink = sink
+        try:
+            while self._sink is not None:
+                if self._body:
+                    self._pour(sink)
+                    if self._paused:
+                        self._read_on()
+                elif self.complete:
+                    return
+                elif self._draining:
+                    raise TransportError("closed", "released by the reader", sent=True, response_started=True)
+                elif self.error is not None:
+                    raise self._failure()
+                else:
+                    await self._wait()
+        finally:
+            self._sink = None
 
     def _read_on(self) -> None:
         self._paused = False
@@ -211,8 +230,10 @@ class Exchange:
             if self.complete:  # bytes after `Connection: close`: nobody asked for them
                 self.surplus = True
             elif self.error is None:
-                return self.fail(self._bad(_said(exc)))
+                return self.fail(self._bad(complaint(exc)))
         if self.error is not None or self.complete:
+            if self._sink is not None and self._body:
+                self._pour(self._sink)
             return self._wake()
         if self._quiet > MAX_HEAD:
             return self.fail(self._too_large())
@@ -225,10 +246,21 @@ class Exchange:
             if self._buffered > HIGH_WATER and not self._paused and self._wire is not None:
                 self._paused = True
                 self._wire.pause()
-            if self._body or self._reading_head:
+            if self._sink is not None and self._body:
+                self._pour(self._sink)
+            elif self._body or self._reading_head:
                 self._reading_head = False
                 self._wake()
         return None
+
+    def _pour(self, sink: Callable[[bytes], bool]) -> None:
+        body = self._body
+        data = body[0] if len(body) == 1 else b"".join(body)
+        body.clear()
+        self._buffered = 0
+        if not sink(data):
+            self._sink = None
+            self._wake()
 
     def eof(self, exc: BaseException | None) -> None:
         """The connection is gone: the clean end of a body that is read until close, or a failure."""
@@ -327,7 +359,7 @@ class Exchange:
                 value = value.strip().lower()
                 self.content_encoding = b"%b, %b" % (self.content_encoding, value) if self.content_encoding else value
             elif lower == b"keep-alive":
-                self.idle_hint_s = _idle_hint(value)
+                self.idle_hint_s = idle_hint(value)
             elif lower == b"transfer-encoding" and value.strip().lower() != b"chunked":
                 self.fail(self._bad("a transfer coding that was not asked for"))
 
@@ -370,19 +402,3 @@ class Exchange:
             return
         if self.error is None:
             self.complete = True
-
-
-def _idle_hint(value: bytes) -> float | None:
-    """The seconds of `Keep-Alive: timeout=5, max=100`."""
-    for part in value.split(b","):
-        name, _, number = part.strip().partition(b"=")
-        if name.lower() == b"timeout" and number.strip().isdigit():
-            return float(number)
-    return None
-
-
-def _said(exc: BaseException) -> str:
-    """What the parser says is wrong, without what came over the wire."""
-    cause = exc.__context__
-    text = " ".join(str(cause if isinstance(exc, httptools.HttpParserCallbackError) and cause else exc).split())
-    return f"not HTTP/1.1: {text[:120]}"

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import math
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -250,6 +250,11 @@ class ForeignExchange:
         self._released = False
         self._error: TransportError | None = None
         owner.opened(self)
+
+    async def flow(self, sink: Callable[[bytes], bool]) -> None:
+        """As the native exchange's, one `chunk` after the other."""
+        while (data := await self.chunk()) and sink(data):
+            pass
 
     async def chunk(self) -> bytes:
         """What has come, waiting for the first byte of it; b"" at a complete end. Cancelling it loses nothing."""

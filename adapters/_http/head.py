@@ -60,17 +60,26 @@ def refused(message: str) -> TransportError:
 
 def lines(headers: Iterable[tuple[str, str]]) -> bytes:
     """Header lines, each ended by CRLF. Raises TransportError(request) for names and values that are not headers."""
-    out: list[str] = []
-    for name, value in headers:
+    return b"".join([_line(name, value) for name, value in headers])
+
+
+_names: dict[str, bytes] = {}  # names that were found good → as they begin a line; theirs are few
+
+
+def _line(name: str, value: str) -> bytes:
+    begin = _names.get(name)
+    if begin is None:
         if not _NAME_OK(name):
             raise refused(f"header name {name[:40]!r} is not a token")
-        if _VALUE_BAD(value):
-            raise refused(f"the value of header {name!r} has a control character in it")
         if name.lower() in FRAMING:
             raise refused(f"header {name!r} belongs to the transport")
-        out.append(f"{name}: {value.strip()}\r\n")
+        begin = f"{name}: ".encode("ascii")
+        if len(_names) < 256:
+            _names[name] = begin
+    if _VALUE_BAD(value):
+        raise refused(f"the value of header {name!r} has a control character in it")
     try:
-        return "".join(out).encode("latin-1")
+        return b"%b%b\r\n" % (begin, value.strip().encode("latin-1"))
     except UnicodeEncodeError:
         raise refused("a header value is outside latin-1") from None
 
@@ -98,6 +107,7 @@ class HeadWriter:
         self._defaults = [*own, *headers]
         self._names = {name.lower() for name, _ in self._defaults}
         self._fixed = lines(self._defaults)
+        self._begun: dict[tuple[str, str], bytes] = {}  # request line and fixed headers, for the few paths there are
 
     def headers(self, extra: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """All headers of a request but the framing ones; an extra one replaces the default of the same name."""
@@ -110,14 +120,18 @@ class HeadWriter:
 
     def head(self, method: str, path: str, query: str, extra: Sequence[tuple[str, str]], framing: bytes) -> bytes:
         """The whole head, blank line included; `framing` is the content-length or transfer-encoding line or nothing."""
-        if not _METHOD_OK(method):
-            raise refused(f"method {method[:20]!r}")
-        line = f"{method} {target(self._prefix + path, query)} HTTP/1.1\r\n".encode("ascii")
+        begin = self._begun.get((method, path)) if not query else None
+        if begin is None:
+            if not _METHOD_OK(method):
+                raise refused(f"method {method[:20]!r}")
+            begin = f"{method} {target(self._prefix + path, query)} HTTP/1.1\r\n".encode("ascii") + self._fixed
+            if not query and len(self._begun) < 64:
+                self._begun[method, path] = begin
         if not extra:
-            return b"%b%b%b\r\n" % (line, self._fixed, framing)
-        if any(name.lower() in self._names for name, _ in extra):
-            return b"%b%b%b\r\n" % (line, lines(self.headers(extra)), framing)
-        return b"%b%b%b%b\r\n" % (line, self._fixed, lines(extra), framing)
+            return b"%b%b\r\n" % (begin, framing)
+        if any([name.lower() in self._names for name, _ in extra]):
+            return b"%b%b%b\r\n" % (begin[: begin.find(b"\n") + 1], lines(self.headers(extra)), framing)
+        return b"%b%b%b\r\n" % (begin, lines(extra), framing)
 
 
 def split_length(headers: Sequence[tuple[str, str]]) -> tuple[Sequence[tuple[str, str]], int | None]:

@@ -3,6 +3,7 @@
 It owns the dialect's paths, headers and switches. It knows nothing of keys of callers, budgets, retries or routes.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import msgspec
@@ -141,8 +142,12 @@ class OpenAI:
     # ── in ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _whole(self, call: Call, response: HttpResponse) -> Whole:
-        answer = whole.decoded(await response.read(MAX_ANSWER), self.name)
+        body = await response.read(MAX_ANSWER)
         response.close()
+        assert call.plan is not None
+        if not call.plan.features.strip_thinking and (ready := whole.passed(body, call.plan.model.id)) is not None:
+            return Whole(*ready)
+        answer = whole.decoded(body, self.name)
         out, usage = self._completion(call, answer)
         try:
             return Whole(encode(out), usage)
@@ -225,6 +230,35 @@ class ChunkSource:
             if out or not data:
                 return out
         return b""
+
+    async def flow(self, write: Callable[[bytes], bool]) -> bytes:
+        """# fast path: frames go to `write` in the moment their bytes come. Returns those that it did not take, or the last.
+
+        Raises UpstreamError as `read` does.
+        """
+        chunks = self._chunks
+        left = b""
+        failure: Exception | None = None
+
+        def sink(data: bytes) -> bool:
+            nonlocal left, failure
+            try:
+                frames = chunks.feed(data)
+            except Exception as error:  # noqa: BLE001 - we are in the socket's callback: raised where it is awaited
+                failure = error
+                return False
+            if chunks.ending is None and (not frames or write(frames)):
+                return True
+            left = frames
+            return False
+
+        try:
+            await self._response.flow(sink)
+        except TransportError as error:
+            raise transport_fault(error, self._upstream) from None
+        if failure is not None:
+            raise failure
+        return left or chunks.end()
 
     def close(self) -> None:
         """After `[DONE]` the connection may be used again; before, closing it is how the upstream learns to stop."""

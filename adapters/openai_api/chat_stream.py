@@ -34,6 +34,8 @@ _MARKERS = (
 )
 _USAGE = b'"usage":'
 _NO_USAGE = (b',"usage":null', b', "usage": null')  # compact and spaced
+_CONTENT = b'"content":"'
+_BACKSLASH = 92
 _decode = msgspec.json.Decoder().decode
 _OURS = frozenset(
     {"id", "object", "created", "model", "choices", "usage", "error"}
@@ -60,6 +62,11 @@ class ChatStream:
         self._head = b""  # how the upstream begins each event, once known
         self._ours = b""  # how we begin it
         self._no_usage = b""  # how the upstream writes that an event brings no usage
+        self._before = b""  # an event that is one piece of text and nothing else: what stands before the text,
+        self._behind = b""  # and what behind it, once such an event was looked into
+        self._ours_before = b""
+        self._ours_behind = b""
+        self._same = False  # whether both are ours already
         self._choices: dict[int, Choice] = {}
         self._usage_object: dict[str, Any] | None = None
         self._passed = 0  # bytes of events that the fast path let through
@@ -72,6 +79,15 @@ class ChatStream:
         Raises:
             UpstreamError: an error event, or what is no stream of chunks.
         """
+        before = self._before
+        if before and data.startswith(before) and data.endswith(self._behind) and not self._splitter.holds:
+            start, stop = len(before), len(data) - len(self._behind)
+            # No quote in between: the text ends where it did in the event that was looked into.
+            if start <= stop and data.find(b'"', start, stop) < 0 and data[stop - 1] != _BACKSLASH:
+                self._passed += stop - start
+                if self._same:
+                    return data
+                return b"%b%b%b" % (self._ours_before, data[start:stop], self._ours_behind)
         try:
             block = self._splitter.feed(data)
         except EventTooLarge:
@@ -134,6 +150,8 @@ class ChatStream:
         return cut if regular and whole and part.count(b"\n") == 2 * count else 0
 
     def _passed_on(self, part: bytes) -> bytes:
+        if not self._before and part.count(b"\n\n") == 1:
+            self._learn_text(part)
         if not self._wants_usage and _USAGE in part:
             part = part.replace(self._no_usage, b"")
         self._passed += len(part) - part.count(b"\n\n") * (len(self._head) + 70)
@@ -161,6 +179,32 @@ class ChatStream:
             self._head = head
             self._no_usage = no_usage
             self._ours = self._framed(self._envelope(begun))[:-3] + b","  # without `}\n\n`
+
+    def _learn_text(self, part: bytes) -> None:
+        """Take a regular event that is text alone as the pattern of such events."""
+        at = part.find(_CONTENT) + len(_CONTENT)
+        end = part.find(b'"', at)
+        if at < len(_CONTENT) + len(self._head) or end < 0 or part[end - 1] == _BACKSLASH:
+            return
+        try:
+            (choice,) = _decode(part[6:])["choices"]
+            plain = list(choice["delta"]) == ["content"] and choice["delta"]["content"].encode() == part[at:end]
+        except (
+            msgspec.DecodeError,
+            UnicodeDecodeError,
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            RecursionError,
+        ):
+            return
+        if not plain:
+            return
+        self._before, self._behind = part[:at], part[end:]
+        self._ours_before = self._before.replace(self._head, self._ours, 1)
+        self._ours_behind = self._behind if self._wants_usage else self._behind.replace(self._no_usage, b"")
+        self._same = self._ours_before == self._before and self._ours_behind == self._behind
 
     # ── event by event ───────────────────────────────────────────────────────────────────────────────────────────────
 

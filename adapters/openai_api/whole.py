@@ -1,9 +1,10 @@
 """An answer that is not streamed, made what the contract says; and one that came whole to a caller who asked for a stream.
 
-Works on the decoded object: it is read once per call, and errors can hide in a 200.
+Most answers need nothing, or another model's name: they pass as bytes, once a typed decoding has found them regular. All
+others are made anew from the decoded object, and errors that hide in a 200 are found.
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -14,6 +15,81 @@ from adapters.text_filters import Thinking, ThinkingFilter
 from proxy.call import Usage
 from proxy.errors import Fault, UpstreamError
 from proxy.stream import DONE, frame
+from proxy.wire.body import encode
+
+Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
+
+
+class _Message(msgspec.Struct):
+    role: Literal["assistant"]
+    content: str
+    reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
+    reasoning: msgspec.UnsetType = msgspec.UNSET
+    tool_calls: msgspec.UnsetType = msgspec.UNSET
+
+
+class _Choice(msgspec.Struct):
+    index: int
+    message: _Message
+    logprobs: msgspec.Raw
+    finish_reason: Literal["stop", "length", "content_filter"]
+    delta: msgspec.UnsetType = msgspec.UNSET
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: Count = 0
+    reasoning_tokens: Count = 0
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: Count
+    completion_tokens: Count
+    total_tokens: Count
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+
+
+class _Regular(msgspec.Struct):
+    """A completion that is already what the contract says, but for the model's name. Keys that must go are UNSET here."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1)]
+    object: Literal["chat.completion"]
+    created: Count
+    model: str
+    choices: Annotated[list[_Choice], msgspec.Meta(min_length=1)]
+    usage: _Usage
+    error: msgspec.UnsetType = msgspec.UNSET
+    system_fingerprint: str | msgspec.UnsetType = msgspec.UNSET
+    service_tier: str | msgspec.UnsetType = msgspec.UNSET
+
+
+_regular = msgspec.json.Decoder(_Regular).decode
+_MODEL = (b'"model":"', b'"model": "')
+
+
+def passed(body: bytes, model: str) -> tuple[bytes, Usage] | None:
+    """# fast path: the bytes of a completion in which at most the model's name must change, and its usage; None for others."""
+    try:
+        answer = _regular(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if answer.model != model:
+        if body.count(b'"model"') != 1:  # inside a string its quotes would be escaped: this is the key
+            return None
+        for key in _MODEL:
+            named = key + answer.model.encode() + b'"'
+            if named in body:
+                body = body.replace(named, key + encode(model)[1:], 1)
+                break
+        else:
+            return None
+    usage, prompt, completion = answer.usage, answer.usage.prompt_tokens_details, answer.usage.completion_tokens_details
+    return body, Usage(
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        prompt.cached_tokens if prompt else 0,
+        completion.reasoning_tokens if completion else 0,
+    )
 
 
 def decoded(body: bytes, upstream: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""uvicorn, set up for streams: our one place that knows its settings."""
+"""uvicorn, set up for streams, with a protocol of ours: the one place that knows its settings."""
 
 import gc
 import socket
@@ -9,6 +9,7 @@ import uvicorn
 
 from proxy import NAME
 from proxy.config import Config
+from routes._http.connection import Connection
 
 KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so that they never meet a closing one
 
@@ -37,7 +38,7 @@ def options(app: Any, config: Config, log_level: str) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="on",
         access_log=False,

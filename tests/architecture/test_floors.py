@@ -28,7 +28,7 @@ GUESTS = {
     "espeakng_loader": {"adapters.offline"},
     "eth_account": {"proxy.keys"},
     "eth_utils": {"proxy.keys"},
-    "httptools": {"adapters._http", "proxy.mock"},
+    "httptools": {"adapters._http", "proxy.mock", "routes._http"},
     "httpx": {"adapters._http"},
     "httpx_aiohttp": {"adapters._http"},
     "jinja2": {"adapters.llama.chat"},

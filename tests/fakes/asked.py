@@ -6,6 +6,7 @@ from typing import Any
 from proxy.call import Dialect
 from proxy.wire.body import encode
 from routes._inbound import Inbound
+from routes._outlet import AsgiOutlet
 
 
 def inbound(body: Any, *, venice: bool = False, content_type: str = "application/json") -> Inbound:
@@ -20,7 +21,7 @@ def inbound(body: Any, *, venice: bool = False, content_type: str = "application
         raise AssertionError(f"a handler sends nothing itself: {message}")
 
     scope: Any = {"type": "http", "method": "POST", "headers": [(b"content-type", content_type.encode())]}
-    return Inbound(scope, receive, send, Dialect.VENICE if venice else Dialect.OPENAI, "req_test")
+    return Inbound(scope, receive, AsgiOutlet(receive, send), Dialect.VENICE if venice else Dialect.OPENAI, "req_test")
 
 
 def desk(**more: Any) -> Any:

@@ -3,15 +3,16 @@
 import asyncio
 import gzip
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import brotli
 import pytest
 
 from proxy.account import Metered
-from proxy.call import ANYBODY, Call, Dialect, Ending, Operation, Usage
+from proxy.call import ANYBODY, Call, Dialect, Ending, Operation, Served
 from proxy.errors import Fault, UpstreamError
 from proxy.stream import CONTENT_TYPE, KEEPALIVE
+from routes._outlet import AsgiOutlet
 from routes._send import Broken, KeepAlive, as_headers, header_value, packed, preferred, send_reply
 
 
@@ -56,11 +57,13 @@ def test_no_line_break_gets_into_a_header(text: str, value: bytes) -> None:
 
 
 class Permit:
-    def cancel(self, ending: Ending) -> None: ...
+    headers: ClassVar[list[tuple[str, str]]] = []
 
-    async def settle(self, usage: Usage | None, ending: Ending, frames: int) -> None: ...
+    def cancel(self, ending: Ending, error: str = "") -> None: ...
 
-    def abandon(self, usage: Usage | None, ending: Ending, frames: int) -> None: ...
+    async def settle(self, served: Served) -> None: ...
+
+    def abandon(self, served: Served) -> None: ...
 
 
 class Reply:
@@ -107,11 +110,18 @@ class Sent:
         return [message["body"] for message in self.messages[1:]]
 
 
+def outlet_of(out: Sent) -> AsgiOutlet:
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    return AsgiOutlet(receive, out)
+
+
 async def sent(reply: Reply, out: Sent, keepalive_s: float = 60, accepts: str | None = None) -> Sent:
     call = Call(
         id="c", operation=Operation.CHAT, dialect=Dialect.OPENAI, request=None, raw=b"", fields={}, principal=ANYBODY
     )
-    await send_reply(call, Metered(reply, Permit()), out, accepts, keepalive_s)
+    await send_reply(call, Metered(reply, Permit()), outlet_of(out), accepts, keepalive_s)
     return out
 
 
@@ -132,8 +142,8 @@ async def test_silence_is_filled_with_comments() -> None:
 async def test_a_comment_that_is_due_does_not_follow_the_final_body() -> None:
     """Its task exists and has not run yet when the stream ends."""
     out = Sent()
-    silence = KeepAlive(out, 60)
-    silence._last -= 61
+    silence = KeepAlive(outlet_of(out), 60)
+    silence.last -= 61
     silence._look()
     (due,) = silence._tasks
     silence.stop()

@@ -1,0 +1,30 @@
+"""What an exchange may ask of the connection it runs on, and how the small words of the wire are read."""
+
+from typing import Protocol
+
+import httptools
+
+
+class Wire(Protocol):
+    """What an exchange may ask of the connection it runs on."""
+
+    def abort(self) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def watch(self) -> None: ...
+
+
+def idle_hint(value: bytes) -> float | None:
+    """The seconds of `Keep-Alive: timeout=5, max=100`."""
+    for part in value.split(b","):
+        name, _, number = part.strip().partition(b"=")
+        if name.lower() == b"timeout" and number.strip().isdigit():
+            return float(number)
+    return None
+
+
+def complaint(exc: BaseException) -> str:
+    """What the parser says is wrong, without what came over the wire."""
+    cause = exc.__context__
+    text = " ".join(str(cause if isinstance(exc, httptools.HttpParserCallbackError) and cause else exc).split())
+    return f"not HTTP/1.1: {text[:120]}"

@@ -1,0 +1,114 @@
+"""The way out for one answer, whatever server carries it.
+
+`routes._http` gives its own, which takes a head and its first bytes in one write and frames without waiting; `AsgiOutlet`
+is the same over any ASGI server's `receive` and `send`. Neither knows what an answer is.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from litestar.types import Receive, Send
+
+WATCH_AFTER_S = 0.02  # most short calls are over by then, and need no task that watches
+
+OUTLET = "traghetto.outlet"  # the ASGI extension under which our own server hands over its way out
+
+Header = tuple[bytes, bytes]
+
+
+class Outlet(Protocol):
+    """One answer: `whole`, or `begin`, then any number of `put` and `offer`, then `end`."""
+
+    status: int  # of the answer that has begun; 0 before
+    gone: bool  # the watched task was cancelled, since the client left
+    on_gone: Callable[[], None] | None  # called when the client leaves; unset, `cancel` is
+
+    def watch(self) -> None:
+        """From here on the running task is cancelled when the client leaves."""
+        ...
+
+    def cancel(self) -> None:
+        """Cancel the watched task: nobody waits for its answer."""
+        ...
+
+    def unwatch(self) -> None: ...
+
+    async def whole(self, status: int, headers: list[Header], body: bytes) -> None:
+        """A complete answer; its content-length is added."""
+        ...
+
+    async def begin(self, status: int, headers: list[Header]) -> None: ...
+
+    async def put(self, data: bytes) -> None:
+        """Some of the body; returns once there is room for more."""
+        ...
+
+    def offer(self, data: bytes) -> bool:
+        """Some of the body, without waiting. False if it was not taken: the client reads too slowly, or has gone."""
+        ...
+
+    async def end(self, data: bytes) -> None:
+        """The last of the body."""
+        ...
+
+
+class AsgiOutlet:
+    """Over an ASGI server's channel."""
+
+    __slots__ = ("_main", "_receive", "_send", "_task", "_timer", "gone", "on_gone", "status")
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._main: asyncio.Task[object] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.status = 0
+        self.gone = False
+        self.on_gone: Callable[[], None] | None = None
+
+    def watch(self) -> None:
+        """Costs a timer for short calls, a task that waits for the disconnect for long ones."""
+        self._main = asyncio.current_task()
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._start)
+
+    def _start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                break
+        (self.on_gone or self.cancel)()
+
+    def cancel(self) -> None:
+        self.gone = True
+        if self._main is not None:
+            self._main.cancel()
+
+    def unwatch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+
+    async def whole(self, status: int, headers: list[Header], body: bytes) -> None:
+        await self.begin(status, [*headers, (b"content-length", str(len(body)).encode())])
+        await self.end(body)
+
+    async def begin(self, status: int, headers: list[Header]) -> None:
+        self.status = status
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def put(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    def offer(self, data: bytes) -> bool:
+        """ASGI has no way to send without waiting."""
+        del data
+        return False
+
+    async def end(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
