@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "keys": ("proxy.cli.keys:keys", "Make, list and revoke API keys."),
     "usage": ("proxy.cli.usage:usage", "What was used and what it cost: by model, key or day."),
     "models": ("proxy.cli.models:models", "List models: of the configuration, or of one upstream."),
+    "engine": ("proxy.cli.engine:engine", "Serve this machine's models to other gateways."),
     "pull": ("proxy.cli.pull:pull", "Fetch a model's files from a hub or a URL: resumed, checked."),
     "mock": ("proxy.cli.mock:mock", "An upstream that answers by script, with seeded faults. For tests."),
     "verify": ("proxy.cli.verify:verify", "Check any OpenAI-like server against the stream contract."),

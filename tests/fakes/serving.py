@@ -19,9 +19,9 @@ class Served:
 
     JSON = {"content-type": "application/json"}  # noqa: RUF012
 
-    def __init__(self, *arguments: str, cwd: Path) -> None:
+    def __init__(self, *arguments: str, cwd: Path, command: tuple[str, ...] = ("serve", "--port", "0")) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "proxy", "serve", "--port", "0", *arguments],
+            [sys.executable, "-m", "proxy", *command, *arguments],
             cwd=cwd,
             env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"},
             stderr=subprocess.PIPE,
