@@ -3,11 +3,13 @@
 import re
 from urllib.parse import quote
 
+from proxy.errors import ModelUnknown
+
 HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Reference:
-    """`name` is percent-encoded, "" for a bare hash; `text` is what the target says."""
+    """`name` is percent-encoded, "" for a bare hash; `text` is what the target says. ModelUnknown for what is no name."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -15,6 +17,8 @@ class Reference:
         name, _, version = text.removeprefix("deployment:").partition(":")
         if HASH.fullmatch(name):
             name, version = "", name
+        if name and not all(part.strip(".") for part in name.split("/")):  # a path must not lead elsewhere
+            raise ModelUnknown(f"{text[:200]!r} is no name of a model.", param="model")
         self.name = "/".join(quote(part, safe="") for part in name.split("/"))
         self.version = version
 
