@@ -27,6 +27,7 @@ from proxy.wire.body import encode
 MAX_ANSWER = 64 << 20
 SCHEMA_S = 3600.0
 MAX_PAGES = 10
+MAX_MODELS = 10_000
 
 Headers = list[tuple[str, str]]
 
@@ -102,7 +103,9 @@ class Api:
             if (kept := self._kept(text)) is not None:
                 return kept
             found = model_of(await self._described(reference)) if reference.name else None
-            if len(self._models) > 10_000:  # callers may name any model: the list of what was asked is no place to grow
+            if (
+                len(self._models) > MAX_MODELS
+            ):  # callers may name any model: the list of what was asked is no place to grow
                 self._models.clear()
                 self._asking.clear()
             self._models[text] = (time.monotonic() + SCHEMA_S, found or UNKNOWN)

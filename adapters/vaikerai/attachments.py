@@ -17,7 +17,7 @@ async def placed(api: Api, given: str | Payload, *, param: str) -> str:
     if isinstance(given, str) and given.startswith(("http://", "https://")):
         return given
     if isinstance(given, str) and given.startswith("data:") and len(given) <= MAX_INLINE:
-        Payload.from_text(given, field=param)
+        Payload.from_text(given, field=param).read()
         return given
     if isinstance(given, str) and not given.startswith("data:"):
         raise BadRequest(f"{param} must be an http(s) URL or a data URL.", param=param)

@@ -252,8 +252,9 @@ def pcm_of(data: bytes) -> bytes:
     try:
         with av.open(io.BytesIO(data), "r", format=name) as file:
             for frame in file.decode(audio=0):
-                out += [_bytes(ready) for ready in resampler.resample(frame)]
-                size += len(out[-1]) if out else 0
+                pieces = [_bytes(ready) for ready in resampler.resample(frame)]
+                out += pieces
+                size += sum(map(len, pieces))
                 if size > _MOST_S * RATE * 2:
                     raise BadRequest(f"expected at most {_MOST_S // 60} minutes of sound")
             out += [_bytes(ready) for ready in resampler.resample(None)]

@@ -563,3 +563,66 @@ def test_five_thousand_jobs_with_random_faults_and_departures_leave_nothing() ->
             assert len(engine._polls) == len(engine._ends) == 0
 
     run(body)
+
+
+def test_a_hint_in_the_middle_of_a_read_is_not_lost() -> None:
+    """The read may have been answered before what the hint is about."""
+
+    async def body() -> None:
+        clock = FakeClock()
+        async with engine_on(clock) as engine:
+            up = Upstream(clock)
+            answered = asyncio.Event()
+
+            async def slowly() -> Look:
+                up.reads.append(clock.t)
+                await answered.wait()
+                return Look(Phase.RUNNING) if len(up.reads) == 1 else Look(Phase.DONE)
+
+            job = engine.watch("a", slowly, deadline_s=600, on_over=up.over, manner=Manner.HINTED)
+            job.hint()
+            await clock.settle()
+            job.hint()
+            answered.set()
+            await clock.settle()
+            assert (await job.result()).phase is Phase.DONE
+            assert up.reads == [1000.0, 1000.0]
+
+    run(body)
+
+
+def test_a_hint_may_change_the_manner() -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        async with engine_on(clock) as engine:
+            up = Upstream(clock)
+            job = engine.watch("a", up.poll, deadline_s=600, on_over=up.over)
+            job.follow(Manner.HINTED)
+            await clock.advance(0.3)
+            assert up.reads == [1000.25]
+            await clock.advance(10)
+            assert len(up.reads) == 1, "a webhook will say"
+            job.hint(Manner.LIVE)
+            await clock.advance(1.0)
+            assert up.gaps[1:] == [0.3, 0.3, 0.3]
+            job.leave()
+
+    run(body)
+
+
+def test_what_was_learned_elsewhere_counts_like_a_read() -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        async with engine_on(clock) as engine:
+            up = Upstream(clock)
+            job = engine.watch("a", up.poll, deadline_s=600, on_over=up.over)
+            job.learn(Look(Phase.RUNNING, text="a"))
+            assert (await job.next()).text == "a"
+            job.learn(Look(Phase.DONE, text="ab"))
+            assert (await job.result()).text == "ab"
+            job.learn(Look(Phase.FAILED))
+            assert (await job.result()).text == "ab", "what is over stays as it is"
+            await clock.advance(60)
+            assert (up.reads, up.overs, engine.in_flight) == ([], 1, 0)
+
+    run(body)

@@ -58,3 +58,49 @@ def test_a_stop_with_a_comma_is_only_enforced_here() -> None:
 def test_tools_in_the_history_are_refused() -> None:
     with pytest.raises(UnsupportedParameter):
         inputs_of(chat_call(TARGET, messages=[{"role": "tool", "tool_call_id": "c", "content": "x"}]), LLAMA, None)
+
+
+SEES: dict[str, dict[str, Any]] = {"prompt": {"type": "string"}, "image_input": {"type": "array"}}
+
+
+def looking(*urls: str) -> list[dict[str, Any]]:
+    parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return [{"role": "user", "content": [{"type": "text", "text": "what is it?"}, *parts]}]
+
+
+def test_pictures_go_where_the_model_takes_them() -> None:
+    inputs = inputs_of(chat_call(TARGET, messages=looking("https://a/1", "https://a/2")), SEES, None)
+    assert inputs.given["prompt"] == "what is it?"
+    assert inputs.picture_input == "image_input"
+    assert list(inputs.pictures) == [
+        ("messages[0].content[1]", "https://a/1"),
+        ("messages[0].content[2]", "https://a/2"),
+    ]
+    talks = SEES | {"messages": {"type": "array"}}
+    assert inputs_of(chat_call(TARGET, messages=looking("https://a/1")), talks, None).given == {
+        "messages": [{"role": "user", "content": "what is it?"}]
+    }
+
+
+@pytest.mark.parametrize(
+    ("urls", "schema", "param"),
+    [
+        (("https://a/1",), {"prompt": {}}, "messages[0].content[1]"),
+        (("https://a/1", "https://a/2"), {"prompt": {}, "image": {"type": "string"}}, "messages[0].content[2]"),
+    ],
+)
+def test_pictures_that_it_does_not_take_are_refused(urls: tuple[str, ...], schema: Any, param: str) -> None:
+    with pytest.raises(UnsupportedParameter) as caught:
+        inputs_of(chat_call(TARGET, messages=looking(*urls)), schema, None)
+    assert caught.value.param == param
+
+
+def test_a_models_own_inputs_pass_and_others_are_named() -> None:
+    schema = LLAMA | {"go_fast": {"type": "boolean"}, "safety_checker": {"type": "boolean"}}
+    asked = {"go_fast": True, "safety_checker": False, "nonsense": 1, "user": "u"}
+    inputs = inputs_of(chat_call(TARGET, **asked), schema, None)
+    assert inputs.given["go_fast"] is True
+    assert inputs.dropped == ["safety_checker", "nonsense", "user"]
+    with pytest.raises(BadRequest) as caught:
+        inputs_of(chat_call(TARGET, go_fast="yes"), schema, None)
+    assert caught.value.param == "go_fast"

@@ -134,7 +134,7 @@ async def test_a_client_that_leaves_closes_the_stream_and_cancels() -> None:
         reply.close()
         async with asyncio.timeout(0.5):
             await double.arrived(1, "POST", "/cancel$")
-            while double.seen(port="stream")[0].ended != "client_closed":
+            while double.seen(port="stream")[0].ended != "client_closed":  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.005)
         assert double.created == 1
 

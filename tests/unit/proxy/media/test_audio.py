@@ -9,7 +9,8 @@ from array import array
 import pytest
 
 from fakes.decoded_audio import hear
-from proxy.media.audio import Encoder, encode
+from proxy.errors import BadRequest
+from proxy.media.audio import Encoder, encode, transcoded
 from proxy.media.audio_formats import FORMATS
 
 CODECS = {"mp3": "mp3", "opus": "opus", "aac": "aac", "flac": "flac", "wav": "pcm_s16le", "pcm": "pcm"}
@@ -147,3 +148,29 @@ async def test_a_failing_source_fails_the_stream():
 
     with pytest.raises(RuntimeError, match="voice lost"):
         [item async for item in encode(broken(), "flac", 22_050)]
+
+
+@pytest.mark.parametrize("into", FORMATS)
+@pytest.mark.parametrize("out_of", ["mp3", "opus", "aac", "flac", "wav"])
+@pytest.mark.asyncio
+async def test_one_format_is_made_of_another(out_of, into):
+    (sound,) = await collected(TONE, out_of, streaming=False)
+    heard = hear(await transcoded(sound, into), into)
+    assert heard.codec.startswith(CODECS[into])
+    assert heard.seconds == pytest.approx(3.0, abs=0.25)
+    assert heard.rms > 0.1
+
+
+@pytest.mark.parametrize("damage", [b"", b"<html>", b"RIFF\0\0\0\0WAVE", b"ID3\4" + b"\0" * 400, b"OggS" + b"x" * 90])
+@pytest.mark.asyncio
+async def test_what_is_no_sound_is_refused(damage):
+    with pytest.raises(BadRequest, match="of sound"):
+        await transcoded(damage, "mp3")
+
+
+@pytest.mark.asyncio
+async def test_a_sound_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr("proxy.media.audio._MOST_S", 2)
+    (sound,) = await collected(TONE, "flac", streaming=False)
+    with pytest.raises(BadRequest, match="at most"):
+        await transcoded(sound, "wav")
