@@ -53,7 +53,7 @@ async def versions(api: Api, of: str) -> Rows:
     """The versions of a model."""
     name = Reference(of).name
     if name.count("/") != 1:
-        raise BadRequest("Versions are a model's: name it with --of OWNER/NAME.", param="of")
+        raise BadRequest("Versions are a model's: ask for versions:OWNER/NAME.", param="of")
     rows = api.listed(f"/models/{name}/versions")
     return [
         {"id": f"{of}:{row.get('id')}", "created": row.get("created_at"), "cog": row.get("cog_version")}

@@ -11,11 +11,10 @@ from proxy.cli.options import with_config, with_json
 
 
 class Wanted(NamedTuple):
-    """What of an upstream: its models that have `search`, or its list `shelf`, of what `of` names."""
+    """What of an upstream: its models that have `search`, or its list `shelf` (`NAME` or `NAME:OF`)."""
 
     search: str
     shelf: str | None
-    of: str
 
 
 @click.group(invoke_without_command=True)
@@ -25,9 +24,10 @@ class Wanted(NamedTuple):
 @click.option("--upstream", help="List what this upstream has, asked now, instead of what is configured.")
 @click.option("--search", default="", help="Only names that contain this.")
 @click.option("--type", "type_", help="Only this type: text, embedding, image, tts, upscale, inpaint, asr.")
-@click.option("--list", "shelf", help="Another list of the upstream: hardware, collections, versions, deployments, ...")
-@click.option("--of", default="", help="With --list: of which model, or which one of the list.")
-def models(  # noqa: PLR0913  the options of the command
+@click.option(
+    "--list", "shelf", metavar="NAME[:OF]", help="Another list of the upstream: hardware, versions:OWNER/NAME, ..."
+)
+def models(
     context: click.Context,
     path: Path | None,
     as_json: bool,
@@ -35,7 +35,6 @@ def models(  # noqa: PLR0913  the options of the command
     search: str,
     type_: str | None,
     shelf: str | None,
-    of: str,
 ) -> None:
     """List models: what the configuration names, or (with --upstream) what an upstream says it has.
 
@@ -52,7 +51,7 @@ def models(  # noqa: PLR0913  the options of the command
     if shelf is not None and upstream is None:
         raise click.UsageError("--list is a list of an upstream: name it with --upstream.")
     if upstream is not None:
-        rows = asyncio.run(_asked(config, upstream, Wanted(search, shelf, of), file))
+        rows = asyncio.run(_asked(config, upstream, Wanted(search, shelf), file))
     else:
         names = build(config, file=file)
         rows = [
@@ -97,10 +96,11 @@ async def _asked(config: object, upstream: str, wanted: Wanted, file: str) -> li
         if missing := options.missing():
             raise NotSupported(f"The upstream {upstream!r} cannot be asked: {missing}.")
         if wanted.shelf is not None:
-            if not isinstance(adapter, HasShelves) or wanted.shelf not in adapter.shelves:
+            name, _, of = wanted.shelf.partition(":")
+            if not isinstance(adapter, HasShelves) or name not in adapter.shelves:
                 there = f"it has {', '.join(adapter.shelves)}" if isinstance(adapter, HasShelves) else "it has none"
-                raise NotSupported(f"An upstream of kind {adapter.kind!r} has no list {wanted.shelf!r}; {there}.")
-            rows = await adapter.shelf(wanted.shelf, wanted.of)
+                raise NotSupported(f"An upstream of kind {adapter.kind!r} has no list {name!r}; {there}.")
+            rows = await adapter.shelf(name, of)
             return [row for row in rows if wanted.search.lower() in " ".join(map(str, row.values())).lower()]
         if not isinstance(adapter, ListsModels):
             raise NotSupported(f"An upstream of kind {adapter.kind!r} cannot list its models.")
