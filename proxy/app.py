@@ -191,7 +191,7 @@ def _with_parameters(path: str, endpoint: Endpoint) -> Any:
     async def handle() -> Handed:
         return Handed(None)
 
-    methods = [HttpMethod(method) for method in ("GET", "POST", "DELETE", "PUT", "PATCH")]
+    methods = [HttpMethod(method) for method in ("GET", "HEAD", "OPTIONS", "POST", "DELETE", "PUT", "PATCH")]
     return HTTPRouteHandler(path, http_method=methods, status_code=200)(handle)
 
 

@@ -78,10 +78,10 @@ class Endpoint:
 
     def __init__(self, path: str, routes: Mapping[str, Route], desk: Desk) -> None:
         self.path = path
-        self.routes = routes
+        self.routes = {**routes, **({"HEAD": routes["GET"]} if "GET" in routes else {})}  # the outlet leaves its body out
         self.dialect = dialect_of(path)
         self._desk = desk
-        self._allow = ", ".join(sorted(routes))
+        self._allow = ", ".join(sorted({*self.routes, "OPTIONS"}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -110,6 +110,10 @@ class Endpoint:
     async def _serve(self, inbound: Inbound) -> None:
         route = self.routes.get(inbound.method)
         if route is None:
+            if inbound.method == "OPTIONS":
+                headers = [("allow", self._allow), ("x-request-id", inbound.id)]
+                await inbound.outlet.whole(200, as_headers(headers), b"")
+                return
             raise MethodNotAllowed(
                 f"{inbound.method} is not allowed here; allowed: {self._allow}.", headers=(("allow", self._allow),)
             )

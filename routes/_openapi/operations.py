@@ -14,9 +14,9 @@ from routes import billing
 from routes._openapi import accounts, answers, cards
 from routes._openapi.spec import BODY, INFERENCE, PACKED, Body, Query, Spec
 
-_TINY_PNG = (
-    "iVBORw0KGgoAAAANSUhEUgAAAQAAAAEAAQAAAABXZhYuAAAAHElEQVR42u3BAQ0AAADCoPdPbQ43oAAAAAAAAF4NIAAAAS0Ss"
-    "CwAAAAASUVORK5CYII="
+WHITE_PNG = (  # 256 pixels square
+    "iVBORw0KGgoAAAANSUhEUgAAAQAAAAEAAQAAAAB0CZXLAAAANUlEQVR42u3KoQEAAAgDoOn/P+sHZgNkanLrCIIgCIIgCIIgCIIgCIIg"
+    "CIIgCIIgCIIgvA4LAt8C/7gxw98AAAAASUVORK5CYII="
 )
 _PICTURES = tuple(CONTENT_TYPES[name] for name in get_args(images.Format))
 _MOMENT = {"type": "string", "format": "date-time"}
@@ -126,7 +126,7 @@ INFERS: dict[tuple[str, str], Spec] = {
             known=_fields(edits.UpscaleRequest),
             always=True,
             files=("image",),
-            example={"image": _TINY_PNG, "scale": 2},
+            example={"image": WHITE_PNG, "scale": 2},
         ),
         binary=("image/png",),
         errors=(*BODY, *INFERENCE),
@@ -141,7 +141,7 @@ INFERS: dict[tuple[str, str], Spec] = {
             known=_fields(edits.EditRequest),
             always=True,
             files=("image",),
-            example={"image": _TINY_PNG, "prompt": "Make the sky a sunrise"},
+            example={"image": WHITE_PNG, "prompt": "Make the sky a sunrise"},
         ),
         binary=("image/png",),
         errors=(*BODY, *INFERENCE),
@@ -154,7 +154,7 @@ INFERS: dict[tuple[str, str], Spec] = {
         body=Body(
             edits.EditsRequest,
             files=("image", "image[]", "mask"),
-            example={"image": _TINY_PNG, "prompt": "Make the sky a sunrise"},
+            example={"image": WHITE_PNG, "prompt": "Make the sky a sunrise"},
         ),
         answer=answers.ImageList,
         events="With `stream: true`: `image_edit.*` events.",

@@ -71,9 +71,22 @@ async def test_where_no_keys_are_asked_for_everybody_is_somebody() -> None:
 @pytest.mark.parametrize(("path", "key"), [("/v1/x", "error"), ("/api/v1/x", "error"), ("/v1/messages", "type")])
 async def test_another_method(path: str, key: str) -> None:
     answer = await asked(endpoint(who, path=path), "GET")
-    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+    assert (answer.status, answer.headers["allow"]) == (405, "OPTIONS, POST")
     assert key in answer.json()
     assert ("request-id" in answer.headers) is (key == "type")
+
+
+@pytest.mark.asyncio
+async def test_head_and_options() -> None:
+    """HEAD is GET where there is one; OPTIONS tells the methods, to anybody."""
+    door = Endpoint("/v1/x", {"GET": Route("GET", "/x", who, Access.KEY)}, desk(keyring=Door()))
+    told = await asked(door, "OPTIONS")
+    assert (told.status, told.headers["allow"], told.body) == (200, "GET, HEAD, OPTIONS", b"")
+    assert (await asked(door, "HEAD")).status == 401
+    head = await asked(door, "HEAD", headers={"x-api-key": "user-key"})
+    whole = await asked(door, "GET", headers={"x-api-key": "user-key"})
+    assert (head.status, head.headers["content-length"]) == (201, whole.headers["content-length"])
+    assert (await asked(endpoint(who), "HEAD")).headers["allow"] == "OPTIONS, POST"
 
 
 @pytest.mark.asyncio

@@ -11,6 +11,7 @@ from proxy.call import Dialect
 from proxy.errors import BadRequest
 from routes import chat, embeddings, images, speech
 from routes._openapi.document import document
+from routes._openapi.operations import WHITE_PNG
 
 HI = {"role": "user", "content": "hi"}
 PART = {"role": "user", "content": [{"type": "text", "text": ""}]}
@@ -48,8 +49,8 @@ CASES: list[tuple[Any, str, dict[str, Any], bool, bool]] = [
     (images.generations, "GenerationsRequest", {"prompt": "x", "n": 2}, True, False),
     (images.generations, "GenerationsRequest", {"prompt": "x", "size": "640*480"}, False, False),
     (images.edit, "EditRequest", {"prompt": "x"}, False, False),
-    (images.upscale, "UpscaleRequest", {"image": "aGk=", "enhance": "true"}, True, True),
-    (images.upscale, "UpscaleRequest", {"image": "aGk=", "enhance": "maybe"}, False, False),
+    (images.upscale, "UpscaleRequest", {"image": WHITE_PNG, "enhance": "true"}, True, True),
+    (images.upscale, "UpscaleRequest", {"image": WHITE_PNG, "enhance": "maybe"}, False, False),
     (images.openai_edits, "EditsRequest", {"prompt": "x"}, False, False),
 ]
 
