@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 KEY, COUNT = b"idempotency-key", b"x-stainless-retry-count"
 REPLAYED = ("idempotent-replayed", "true")
-LOST_S = 0.1  # a client that leaves so soon after the head was sent may never have had it
+LOST = 0.4  # of `hold_s`: a client that leaves so soon after the head was sent may never have had it
 HASH_HERE = 1 << 20  # bytes; more are hashed in a thread
 _log = log.get("replay")
 
@@ -57,7 +57,8 @@ def asked(headers: Iterable[tuple[bytes, bytes]]) -> Asked | None:
 
 
 class Repeats:
-    """Of one worker. `hold_s`: how long a stream whose client has left at once waits for the SDK's next try; 0 is not."""
+    """Of one worker. `hold_s`: how long a stream goes on whose client, an SDK, left right behind the head: it may not have
+    had it, and then comes again. 0: not at all."""
 
     def __init__(self, hold_s: float = 0.0) -> None:
         self.idempotency = Idempotency()
@@ -118,7 +119,7 @@ class Repeats:
         if trip.joined:
             return
         loop = asyncio.get_running_loop()
-        if not self.hold_s or not trip.status or loop.time() - trip.began > LOST_S:
+        if not trip.status or loop.time() - trip.began >= LOST * self.hold_s:
             cancel()
             return
         loop.call_later(self.hold_s, lambda: None if trip.joined or trip.over else cancel())
