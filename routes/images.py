@@ -8,7 +8,7 @@ from proxy.call import Call, Dialect, Operation
 from proxy.media import styles
 from proxy.media.payload import Payload
 from proxy.wire import edits, images
-from proxy.wire.body import fields_of, head_of
+from proxy.wire.body import encode, fields_of, head_of
 from routes._endpoint import Answer, Desk
 from routes._inbound import Inbound
 from routes._multipart import form_of, is_form
@@ -78,12 +78,12 @@ async def _sent(
             images.closed(type_, {key.removesuffix("[]"): value for key, value in fields.items()})
         return edits.from_texts(form.texts, type_), fields, form.files
     inbound.json_type()
-    raw = await inbound.body(desk.max_body)
-    fields = fields_of(raw)
-    request = head_of(raw, type_)
+    fields = fields_of(await inbound.body(desk.max_body))
     if closed:
         images.closed(type_, fields)
-    return request, fields, {}
+    rest, files = edits.lifted(fields)
+    request = head_of(encode(rest), type_)
+    return request, {**rest, **edits.raw_fields({}, files)}, files
 
 
 def _call(

@@ -127,7 +127,7 @@ async def edit(payload: Payload, prompt: str, finish: "Finish", *, mask: Payload
     """
     from proxy.media import images
 
-    header = check(payload)
+    header = check(payload, min_pixels=1)
     mask_header = None
     cost = images.affordable(payload.field, header)
     if mask is not None:

@@ -26,7 +26,7 @@ OUTPUTS: Final = ("jpeg", "png", "webp")
 SOFTWARE: Final = "Traghetto"
 _READABLE: Final = ("PNG", "JPEG", "WEBP", "GIF")
 _SAME: Final = {"MPO": "jpeg"}  # a JPEG with further pictures behind the first
-_WORK_BYTES: Final = 136 << 20  # what all jobs together may take
+_WORK_BYTES: Final = 96 << 20  # what all jobs together may take; one that takes more works alone
 _DECODE_BYTES: Final = 128 << 20  # what one picture may take to decode: MAX_UPSCALED_PIXELS in RGB, twice
 _BAND_ABOVE: Final = 1 << 20  # pixels of a PNG that is decoded in bands
 _BAND_BYTES: Final = 4 << 20
@@ -160,8 +160,9 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn it as its EXIF orientation says, since we do not pass that tag on."""
-    return ImageOps.exif_transpose(image)
+    """Turn it as its EXIF orientation says, since we do not pass that tag on. One that stands upright is not copied."""
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def encode(image: Image.Image, finish: Finish) -> Picture:

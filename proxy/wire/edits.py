@@ -1,7 +1,8 @@
 """POST image/upscale, image/edit and images/edits: pictures that come with a call, as JSON or as a form, and what is to be
 done to them.
 
-It decodes no picture and knows no upstream. Invariant: an order's pictures are Payloads that name the field they came in.
+It decodes no picture and knows no upstream. Invariants: an order's pictures are Payloads that name the field they came in,
+and their headers are within the limits of the route, whoever serves it.
 """
 
 import math
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Raw
 
+from proxy.media.inspect import MAX_UPSCALED_PIXELS, check
 from proxy.media.payload import Payload
 from proxy.wire.body import encode, explained
 from proxy.wire.chat import refused
@@ -95,6 +97,41 @@ def raw_fields(texts: dict[str, str], files: dict[str, list[Payload]]) -> dict[s
     return {**{key: Raw(encode(text)) for key, text in texts.items()}, **{key: Raw(b'"file"') for key in files}}
 
 
+def lifted(fields: dict[str, Raw]) -> tuple[dict[str, Raw], dict[str, list[Payload]]]:
+    """A JSON body's fields → those without pictures, and the pictures as if they had been files.
+
+    The pictures stay views of the body; the rest is copied, so that nothing else of the body is held. What is no text, or
+    no list of texts, is left where it is, for its type to refuse. Raises BadRequest for texts that are no pictures.
+    """
+    rest: dict[str, Raw] = {}
+    found: dict[str, list[Payload]] = {}
+    for key, value in fields.items():
+        if key in ("image", "mask") and bytes(memoryview(value)[:1]) == b'"':
+            found[key] = [Payload.from_json(value, field=key)]
+        elif key in ("image", "images") and (tokens := _tokens(key, value)) is not None:
+            found["image[]"] = [Payload.from_json(token, field="image") for token in tokens]
+        else:
+            rest[key] = value.copy()
+    return rest, found
+
+
+def _tokens(key: str, value: Raw) -> list[Raw] | None:
+    """The texts of `image: [...]`, or of `images: [{image_url}]`, still JSON; None where they are something else."""
+    try:
+        if key == "image":
+            texts = msgspec.json.decode(value, type=list[Raw])
+        else:
+            rows = msgspec.json.decode(value, type=list[dict[str, Raw]])
+            texts = [row["image_url"] for row in rows if "image_url" in row]
+            if len(texts) != len(rows):
+                return None
+    except msgspec.ValidationError:
+        return None
+    heads = [bytes(memoryview(text)[:6]).lower() for text in texts]
+    start = b'"data:' if key == "images" else b'"'
+    return texts if all(head.startswith(start) for head in heads) else None
+
+
 def pictures(files: dict[str, list[Payload]], given: Any) -> list[Payload]:
     """The pictures of a call: files as `image` or `image[]`, or texts. Raises BadRequest without one, or with too many."""
     found = [*files.get("image", ()), *files.get("image[]", ())]
@@ -110,11 +147,12 @@ def pictures(files: dict[str, list[Payload]], given: Any) -> list[Payload]:
 
 
 def upscale_order(request: UpscaleRequest, files: dict[str, list[Payload]]) -> UpscaleOrder:
-    """Raises BadRequest naming the field."""
+    """Raises BadRequest naming the field, BodyTooLarge for a picture of too many pixels."""
     enhance = request.enhance
     if isinstance(enhance, str):
         enhance = enhance == "true"
     order = UpscaleOrder(model=request.model or "default", image=pictures(files, request.image)[0])
+    check(order.image, max_pixels=MAX_UPSCALED_PIXELS)
     order.enhance = bool(enhance)
     order.prompt = request.enhancePrompt or ""
     for name, field, value in (
@@ -130,23 +168,27 @@ def upscale_order(request: UpscaleRequest, files: dict[str, list[Payload]]) -> U
 
 
 def edit_order(request: EditRequest, files: dict[str, list[Payload]]) -> EditOrder:
-    """Raises BadRequest naming the field."""
+    """Raises BadRequest naming the field, BodyTooLarge for a picture of too many pixels."""
     found = pictures(files, request.image)
+    check(found[0])
     return EditOrder(model=request.model or "default", prompt=request.prompt, images=found[:1])
 
 
 def edits_order(request: EditsRequest, files: dict[str, list[Payload]], size: tuple[int, int] | None) -> EditOrder:
-    """Raises BadRequest naming the field."""
+    """Raises BadRequest naming the field, BodyTooLarge for a picture of too many pixels."""
     given: Any = request.image
     if request.images is not None:
         given = [_url(item, index) for index, item in enumerate(request.images)]
     mask = next(iter(files.get("mask", ())), None)
     if mask is None and request.mask is not None:
         mask = Payload.from_text(request.mask, field="mask")
+    found = pictures(files, given)
+    for payload in [*found, mask] if mask is not None else found:
+        check(payload, min_pixels=1)
     return EditOrder(
         model=request.model or "default",
         prompt=request.prompt,
-        images=pictures(files, given),
+        images=found,
         mask=mask,
         shape=request.response_format or "b64_json",
         n=request.n or 1,

@@ -2,6 +2,7 @@
 
 import base64
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,3 +43,27 @@ def test_refuses_what_is_no_base64_at_once(text):
 def test_refuses_damaged_base64_when_read(text):
     with pytest.raises(BadRequest, match="base64"):
         Payload.from_text(text).read()
+
+
+@given(st.binary(min_size=1, max_size=60), st.booleans(), st.integers(0, 60), st.integers(1, 9))
+def test_a_json_string_is_read_without_being_decoded(data, slashed, start, size):
+    token = msgspec.json.encode(base64.b64encode(data).decode())
+    payload = Payload.from_json(token.replace(b"/", b"\\/") if slashed else token, field="mask")
+    assert (payload.read(), len(payload), payload.field) == (data, len(data), "mask")
+    assert payload.peek(start, size) == data[start : start + size]
+
+
+@pytest.mark.parametrize("token", [b"7", b"null", b"{}", b'""', b'"https://x/"x'])
+def test_refuses_json_that_is_no_picture(token):
+    with pytest.raises(BadRequest):
+        Payload.from_json(token).read()
+
+
+def test_a_view_is_no_copy():
+    body = bytearray(b"abc" + base64.b64encode(b"picture"))
+    payload = Payload.from_text(memoryview(body)[3:])
+    body[3:] = base64.b64encode(b"another")
+    assert payload.read() == b"another"
+    raw = Payload(memoryview(body)[:3])
+    assert raw.view() == b"abc"
+    assert payload.view() == b"another"

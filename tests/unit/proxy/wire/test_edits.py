@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import BadRequest
+from fakes.hostile_images import picture, png
+from proxy.errors import BadRequest, BodyTooLarge
 from proxy.media.payload import Payload
+from proxy.wire.body import encode, fields_of
 from proxy.wire.edits import (
     EditRequest,
     EditsRequest,
@@ -14,15 +16,17 @@ from proxy.wire.edits import (
     edit_order,
     edits_order,
     from_texts,
+    lifted,
     raw_fields,
     upscale_order,
 )
 
-TEXT = base64.b64encode(b"picture").decode()
+BOAT, OAR = picture("PNG"), picture("JPEG")
+TEXT = base64.b64encode(BOAT).decode()
 
 
 def files(*names: str) -> dict[str, list[Payload]]:
-    return {name: [Payload(name.encode(), field=name)] for name in names}
+    return {name: [Payload(BOAT if name == "image" else OAR, field=name)] for name in names}
 
 
 def test_a_form_is_coerced() -> None:
@@ -42,9 +46,9 @@ def test_what_a_form_cannot_say(texts: dict[str, str], param: str) -> None:
 
 
 def test_pictures_come_as_files_or_texts() -> None:
-    assert edit_order(EditRequest("x", image=TEXT), {}).images[0].read() == b"picture"
+    assert edit_order(EditRequest("x", image=TEXT), {}).images[0].read() == BOAT
     order = edits_order(EditsRequest("x", mask=TEXT), files("image[]", "image"), None)
-    assert [image.read() for image in order.images] == [b"image", b"image[]"]
+    assert [image.read() for image in order.images] == [BOAT, OAR]
     assert {image.field for image in order.images} == {"image"}
     assert order.mask is not None
     assert order.mask.field == "mask"
@@ -65,6 +69,57 @@ def test_what_is_no_picture(request_: Any, param: str) -> None:
     with pytest.raises(BadRequest) as caught:
         edits_order(request_, {}, None)
     assert caught.value.param == param
+
+
+def test_headers_are_within_the_limits_of_the_route() -> None:
+    """Whoever serves it; OpenAI's route takes small pictures, too."""
+    small, giant = Payload(picture("PNG", 20, 20)), Payload(png(10_000, 10_000, rows=0))
+    for build in (
+        lambda image: upscale_order(UpscaleRequest(), {"image": [image]}),
+        lambda image: edit_order(EditRequest("x"), {"image": [image]}),
+        lambda image: edits_order(EditsRequest("x"), {"image": [image]}, None),
+    ):
+        with pytest.raises(BodyTooLarge) as caught:
+            build(giant)
+        assert caught.value.param == "image"
+    with pytest.raises(BadRequest, match="65,536"):
+        edit_order(EditRequest("x"), {"image": [small]})
+    assert edits_order(EditsRequest("x"), {"image": [small], "mask": [small]}, None).mask is small
+    with pytest.raises(BadRequest) as refused:
+        edits_order(EditsRequest("x"), {"image": [small], "mask": [Payload(b"no picture", field="mask")]}, None)
+    assert refused.value.param == "mask"
+
+
+@pytest.mark.parametrize("slashed", [False, True])
+def test_pictures_are_lifted_out_of_json(slashed: bool) -> None:
+    """As views of the body; where slashes are escaped, as some write them, as copies."""
+    text = TEXT.replace("/", "\\/") if slashed else TEXT
+    assert "/" in TEXT
+    body = f'{{"prompt": "x", "image": "{text}", "mask": "data:image/png;base64,{text}", "n": 2}}'.encode()
+    rest, found = lifted(fields_of(body))
+    assert {key: bytes(value) for key, value in rest.items()} == {"prompt": b'"x"', "n": b"2"}
+    assert {key: [one.read() for one in payloads] for key, payloads in found.items()} == {
+        "image": [BOAT],
+        "mask": [BOAT],
+    }
+    assert (found["mask"][0].declared, found["mask"][0].field) == ("image/png", "mask")
+
+
+def test_several_pictures_are_lifted_out_of_json() -> None:
+    url = f"data:image/png;base64,{TEXT}"
+    for key, value in (("image", [TEXT, url]), ("images", [{"image_url": url}, {"image_url": url, "detail": "low"}])):
+        rest, found = lifted(fields_of(encode({"prompt": "x", key: value})))
+        assert list(rest) == ["prompt"]
+        assert [one.read() for one in found["image[]"]] == [BOAT, BOAT]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"image": 7}, {"image": [7]}, {"images": [{}]}, {"images": "x"}, {"images": [{"image_url": "https://x/"}]}],
+)
+def test_what_is_no_text_stays_for_its_type_to_refuse(fields: dict[str, Any]) -> None:
+    rest, found = lifted(fields_of(encode(fields)))
+    assert (list(rest), found) == (list(fields), {})
 
 
 def test_fields_name_files_without_holding_them() -> None:
