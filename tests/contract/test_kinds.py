@@ -9,7 +9,7 @@ import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import openai
@@ -45,9 +45,15 @@ class Row:
     create: str
     refusals: dict[str, tuple[Fault, int, str]]
     options: dict[str, str] = field(default_factory=dict)
+    hosts: dict[str, str] = field(default_factory=dict)  # key of the options → the double's port whose origin it names
+    name: str = ""
     tools: bool = False
     counts: bool = True  # usage comes from upstream
     leaves: str = "closes"  # closes | abandons | cancels
+
+    @property
+    def id(self) -> str:
+        return self.name or self.kind
 
 
 def openai_like(unauthorised: Any, broke: Any, missing: Any, busy: Any, down: Any) -> dict[str, tuple[Fault, int, str]]:
@@ -167,6 +173,7 @@ ROWS = [
         leaves="cancels",
     ),
 ]
+ROWS.append(replace(ROWS[-1], name="vaikerai-events", hosts={"stream_hosts": "stream"}))
 TOOL = {"type": "function", "function": {"name": "ferry", "parameters": {"type": "object"}, "strict": True}}
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}}
 
@@ -189,7 +196,8 @@ class Stage:
 
 
 def toml_of(row: Row, double: Any, routing: str) -> str:
-    more = "\n".join(f"{key} = {value}" for key, value in row.options.items())
+    hosts = {key: f'["{double.origin(port)}"]' for key, port in row.hosts.items()}
+    more = "\n".join(f"{key} = {value}" for key, value in (row.options | hosts).items())
     return f"""
 [upstreams.up]
 kind = "{row.kind}"
@@ -214,7 +222,7 @@ def staged(row: Row, pace: Pace, routing: str = "retries = 0") -> Iterator[Stage
             yield Stage(row, double, gate, client)
 
 
-rows = pytest.mark.parametrize("row", ROWS, ids=[row.kind for row in ROWS])
+rows = pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
 
 
 @pytest.fixture
@@ -312,7 +320,7 @@ def test_a_hint_that_it_cannot_take_is_dropped_and_named(stage: Stage) -> None:
 REFUSALS = [(row, name) for row in ROWS for name in row.refusals]
 
 
-@pytest.mark.parametrize(("row", "name"), REFUSALS, ids=[f"{row.kind}-{name}" for row, name in REFUSALS])
+@pytest.mark.parametrize(("row", "name"), REFUSALS, ids=[f"{row.id}-{name}" for row, name in REFUSALS])
 @pytest.mark.parametrize("stream", [False, True])
 def test_refusals_are_told_as_ours(stage: Stage, name: str, stream: bool) -> None:
     fault, status, code = stage.row.refusals[name]

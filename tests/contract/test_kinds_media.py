@@ -1,0 +1,355 @@
+"""The suite of kinds, for what is no chat: pictures, speech and vectors of upstreams that make them as jobs.
+
+A row names what a kind has of each; openai-python is the caller, the gateway runs over sockets, and the double counts what was
+created, who was cancelled, and whether the key went anywhere that it should not.
+"""
+
+import base64
+import json
+import socket
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import openai
+import pytest
+
+from fakes.doubles import faults, media
+from fakes.doubles.clockwork import Pace
+from fakes.doubles.faults import Fault
+from fakes.doubles.server import Double
+from fakes.doubles.vaikerai import VaikerDouble
+from fakes.gateway import Gateway, gateway
+from fakes.hostile_images import picture
+
+GONE_S = 0.1
+QUICK = Pace.quick()
+SLOW = Pace(queue=0.02, first=0.02, token=0.25, image=5.0, cold=0.02)
+TYPES = {"image": "image", "inpaint": "inpaint", "upscale": "upscale", "tts": "tts", "embedding": "embedding"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind. `models`: our type of model → its name there (given the double). `refusals` as in `test_kinds`."""
+
+    kind: str
+    double: Callable[..., Double]
+    models: Callable[[Any], dict[str, str]]
+    create: str
+    refusals: dict[str, tuple[Fault, int, str]]
+    options: dict[str, str] = field(default_factory=dict)
+    fails: Callable[[Any, str], None] | None = None  # makes the next job fail with these words
+    cancels: str = ""  # the path of a cancel, where there is one
+
+
+def vaikerai_models(double: VaikerDouble) -> dict[str, str]:
+    def exact(key: str) -> str:
+        return f"{key}:{double.models[key].version}"
+
+    return {
+        "image": exact("stability-ai/sdxl"),
+        "inpaint": exact("stability-ai/sdxl"),
+        "upscale": exact("nightmareai/real-esrgan"),
+        "tts": exact("acme/speech"),
+        "embedding": exact("acme/embedder"),
+    }
+
+
+def problem(status: int, detail: str, title: str = "") -> Fault:
+    return faults.answer(status, {"title": title, "detail": detail, "status": status})
+
+
+ROWS = [
+    Row(
+        "vaikerai",
+        VaikerDouble,
+        vaikerai_models,
+        "/predictions$",
+        {
+            "401": (problem(401, "no valid token", "Unauthenticated"), 502, "upstream_auth_failed"),
+            "402": (problem(402, "no credit", "Insufficient credit"), 503, "upstream_unavailable"),
+            "404": (problem(404, "The specified model does not exist"), 502, "upstream_error"),
+            "422": (problem(422, "- input.x", "Input validation failed"), 400, "invalid_request"),
+            "429": (problem(429, "Request was throttled."), 429, "upstream_rate_limited"),
+            "5xx": (problem(500, "oops"), 502, "upstream_error"),
+            "html": (faults.html_502(), 502, "upstream_error"),
+            "garbage": (faults.garbage_json(), 502, "upstream_error"),
+            "empty": (faults.empty_200(), 502, "upstream_error"),
+            "reset": (faults.reset(), 502, "upstream_error"),
+        },
+        fails=lambda double, words: double.will(fail=words),
+        cancels="/cancel$",
+    ),
+]
+
+
+@dataclass
+class Stage:
+    row: Row
+    double: Any
+    gate: Gateway
+    client: openai.OpenAI
+
+    def creates(self) -> list[Any]:
+        return [s for s in self.double.seen("POST", self.row.create) if not s.path.endswith("/cancel")]
+
+    def draw(self, **more: Any) -> Any:
+        return self.client.images.generate(**{"model": "image", "prompt": "a boat", "size": "512x256"} | more)
+
+
+def toml_of(row: Row, double: Any, *, routing: str = "retries = 0", total_s: float = 20) -> str:
+    more = "\n".join(f"{key} = {value}" for key, value in row.options.items())
+    models = "".join(
+        f'[models.{type_}]\ntype = "{type_}"\ntargets = [{{upstream = "up", model = "{name}"}}]\n'
+        for type_, name in row.models(double).items()
+    )
+    return f"""
+[upstreams.up]
+kind = "{row.kind}"
+base_url = "{double.base_url}"
+api_key = "{double.key}"
+file_hosts = ["{double.origin("files")}"]
+timeout = {{connect_s = 2, first_byte_s = 5, between_bytes_s = 5, total_s = {total_s}}}
+{more}
+
+{models}
+[routing]
+{routing}
+breaker = {{failures = 1000000}}
+"""
+
+
+def staged(row: Row, pace: Pace, **more: Any) -> Iterator[Stage]:
+    with row.double(pace=pace) as double, gateway(toml_of(row, double, **more)) as gate:
+        with openai.OpenAI(base_url=gate.v1, api_key="x", max_retries=0, timeout=20) as client:
+            yield Stage(row, double, gate, client)
+        assert double.leaks == []
+
+
+rows = pytest.mark.parametrize("row", ROWS, ids=[row.kind for row in ROWS])
+
+
+@pytest.fixture
+def stage(row: Row) -> Iterator[Stage]:
+    yield from staged(row, QUICK)
+
+
+@pytest.fixture
+def slow(row: Row) -> Iterator[Stage]:
+    yield from staged(row, SLOW)
+
+
+@pytest.fixture
+def short(row: Row) -> Iterator[Stage]:
+    """With a deadline that a slow job does not keep."""
+    yield from staged(row, SLOW, total_s=0.6)
+
+
+@pytest.fixture
+def eager(row: Row) -> Iterator[Stage]:
+    yield from staged(row, QUICK, routing="retries = 2")
+
+
+def shape(data: bytes) -> tuple[str, int, int]:
+    return media.size_of(data)
+
+
+@rows
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+def test_a_picture_by_openai_python(stage: Stage, format: str) -> None:
+    got = stage.draw(output_format=format)
+    (one,) = got.data
+    assert shape(base64.b64decode(one.b64_json)) == (format, 512, 256)
+    assert one.url is None
+    assert len(stage.creates()) == 1
+
+
+@rows
+def test_several_pictures_and_data_urls(stage: Stage) -> None:
+    got = stage.draw(n=3, response_format="url")
+    assert len(got.data) == 3
+    for one in got.data:
+        head, _, data = one.url.partition(",")
+        assert head == "data:image/png;base64"
+        assert shape(base64.b64decode(data)) == ("png", 512, 256)
+
+
+@rows
+def test_a_picture_in_venices_dialect(stage: Stage) -> None:
+    body = {"model": "image", "prompt": "a boat", "width": 256, "height": 512, "seed": 3, "return_binary": True}
+    request = urllib.request.Request(
+        f"{stage.gate.venice}/image/generate", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        assert answer.headers["content-type"] == "image/webp"
+        assert answer.headers["x-venice-is-content-violation"] == "false"
+        assert shape(answer.read()) == ("webp", 256, 512)
+
+
+@rows
+def test_an_edit(stage: Stage) -> None:
+    if "inpaint" not in stage.row.models(stage.double):
+        pytest.skip(f"{stage.row.kind} has no edits")
+    got = stage.client.images.edit(model="inpaint", prompt="make it red", image=("a.png", picture("png", 260, 260)))
+    assert base64.b64decode(got.data[0].b64_json)[:4] == b"\x89PNG"
+
+
+@rows
+def test_an_upscale(stage: Stage) -> None:
+    if "upscale" not in stage.row.models(stage.double):
+        pytest.skip(f"{stage.row.kind} has no upscaling")
+    body = {"model": "upscale", "image": base64.b64encode(picture("png", 260, 260)).decode(), "scale": 2}
+    request = urllib.request.Request(
+        f"{stage.gate.venice}/image/upscale", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        assert answer.headers["content-type"] == "image/png"
+        assert answer.read()[:4] == b"\x89PNG"
+
+
+@rows
+@pytest.mark.parametrize(("format", "start"), [("wav", b"RIFF"), ("mp3", b""), ("flac", b"fLaC")])
+def test_speech(stage: Stage, format: str, start: bytes) -> None:
+    if "tts" not in stage.row.models(stage.double):
+        pytest.skip(f"{stage.row.kind} has no speech")
+    got = stage.client.audio.speech.create(model="tts", voice="af_sky", input="Ciao.", response_format=format)
+    assert got.content.startswith(start)
+    assert got.response.headers["content-type"].startswith("audio/")
+    assert len(stage.creates()) == 1
+
+
+@rows
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+def test_embeddings(stage: Stage, encoding: str) -> None:
+    if "embedding" not in stage.row.models(stage.double):
+        pytest.skip(f"{stage.row.kind} has no embeddings")
+    got = stage.client.embeddings.create(model="embedding", input=["one", "two", "one"], encoding_format=encoding)
+    assert [row.index for row in got.data] == [0, 1, 2]
+    assert got.data[0].embedding == got.data[2].embedding != got.data[1].embedding
+    assert got.usage.prompt_tokens > 0
+    assert len(stage.creates()) == 1
+
+
+REFUSALS = [(row, name) for row in ROWS for name in row.refusals]
+
+
+@pytest.mark.parametrize(("row", "name"), REFUSALS, ids=[f"{row.kind}-{name}" for row, name in REFUSALS])
+def test_refusals_are_told_as_ours(stage: Stage, name: str) -> None:
+    fault, status, code = stage.row.refusals[name]
+    stage.double.script(fault, method="POST", path=stage.row.create)
+    with pytest.raises(openai.APIStatusError) as caught:
+        stage.draw()
+    assert (caught.value.status_code, caught.value.code) == (status, code)
+    assert stage.double.key not in caught.value.response.text
+    assert stage.double.unused_faults == 0
+
+
+@rows
+@pytest.mark.parametrize(
+    ("words", "error", "code"),
+    [
+        ("NSFW content detected. Try another prompt.", openai.BadRequestError, "content_policy_violation"),
+        ("E1001 out of memory", openai.InternalServerError, "upstream_error"),
+    ],
+)
+def test_a_job_that_fails(stage: Stage, words: str, error: type[openai.APIStatusError], code: str) -> None:
+    if stage.row.fails is None:
+        pytest.skip(f"{stage.row.kind} says so otherwise")
+    stage.row.fails(stage.double, words)
+    with pytest.raises(error) as caught:
+        stage.draw()
+    assert caught.value.code == code
+    if code == "upstream_error":
+        assert caught.value.response.headers["x-should-retry"] == "false"
+    assert len(stage.creates()) == 1
+
+
+FILES = {
+    "a redirect to loopback": (faults.redirect("http://127.0.0.1:1/"), 1),
+    "a redirect to metadata": (faults.redirect("http://169.254.169.254/latest/meta-data/"), 1),
+    "a page": (faults.answer(200, b"<html>sorry</html>", {"content-type": "image/png"}), 1),
+    "too large": (faults.oversized(40 << 20), 1),
+    "gone": (faults.answer(404, b"expired"), 1),
+    "cut": (faults.cut(100), 3),
+}
+
+
+@rows
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_not_what_it_should_be(stage: Stage, name: str) -> None:
+    fault, tries = FILES[name]
+    stage.double.script(*[fault] * tries, port="files")
+    with pytest.raises(openai.InternalServerError) as caught:
+        stage.draw()
+    assert caught.value.code == "upstream_error"
+    assert "127.0.0.1" not in caught.value.response.text
+    assert len(stage.double.seen(port="files")) == tries
+    assert len(stage.creates()) == 1
+
+
+@rows
+def test_a_file_that_breaks_once_is_fetched_again(stage: Stage) -> None:
+    stage.double.script(faults.cut(100), port="files")
+    assert shape(base64.b64decode(stage.draw().data[0].b64_json)) == ("png", 512, 256)
+    assert len(stage.creates()) == 1
+
+
+@rows
+def test_an_unknown_outcome_is_not_tried_again(eager: Stage) -> None:
+    eager.double.script(faults.reset(accepted=True), method="POST", path=eager.row.create)
+    with pytest.raises(openai.InternalServerError) as caught:
+        eager.draw()
+    assert caught.value.response.headers["x-should-retry"] == "false"
+    assert len(eager.creates()) == 1
+
+
+@rows
+def test_a_deadline_is_kept_and_what_can_be_is_cancelled(short: Stage) -> None:
+    began = time.monotonic()
+    with pytest.raises(openai.InternalServerError) as caught:
+        short.draw()
+    assert (caught.value.status_code, caught.value.code) == (504, "upstream_timeout")
+    assert time.monotonic() - began < 3
+    if short.row.cancels:
+        until(lambda: len(short.double.seen("POST", short.row.cancels)) == 1, 2)
+
+
+def until(true: Callable[[], object], seconds: float) -> None:
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() - began < seconds
+        time.sleep(0.002)
+
+
+@rows
+def test_a_client_that_leaves_is_noticed_at_once(slow: Stage) -> None:
+    body = json.dumps({"model": "image", "prompt": "a boat", "n": 1}).encode()
+    client = socket.create_connection(("127.0.0.1", slow.gate.port))
+    head = "POST /v1/images/generations HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    client.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+    until(lambda: slow.creates() and slow.double.jobs, 5)
+    until(lambda: slow.gate.house().adapters["up"].engine.in_flight == 1, 5)  # type: ignore[attr-defined]
+    client.close()
+    engine: Any = slow.gate.house().adapters["up"].engine  # type: ignore[attr-defined]
+    if slow.row.cancels:
+        until(lambda: len(slow.double.seen("POST", slow.row.cancels)) == 1, GONE_S)
+    else:
+        until(lambda: engine.abandoned == 1, GONE_S)
+    assert len(slow.creates()) == 1
+
+
+@rows
+def test_no_secret_is_told_to_anybody(stage: Stage, capfd: pytest.CaptureFixture[str]) -> None:
+    told = [stage.draw().to_json()]
+    leaky = {"detail": f"key {stage.double.key}", "message": stage.double.key, "error": stage.double.key, "code": 400}
+    for status in (400, 401, 429, 500):
+        stage.double.script(faults.answer(status, leaky), method="POST", path=stage.row.create)
+        with pytest.raises(openai.APIStatusError) as caught:
+            stage.draw()
+        told += [caught.value.response.text, str(caught.value.response.headers)]
+    with urllib.request.urlopen(f"{stage.gate.origin}/metrics") as metrics:
+        told.append(metrics.read().decode())
+    out, err = capfd.readouterr()
+    assert not [text for text in (*told, out, err) if stage.double.key in text]
