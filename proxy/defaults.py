@@ -30,6 +30,9 @@ IMAGE_HABITS = (*EDIT_HABITS, "dall-e-3")
 # Nothing here can hear: these are OpenAI's or nobody's.
 HEARING_HABITS = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe")
 
+# Whole: Venice's clients read the price of a picture with those of its enlargements, or not at all.
+_FREE: Row = {"generation_usd": 0.0, "upscale_2x_usd": 0.0, "upscale_4x_usd": 0.0}
+
 _DEMO: Row = {
     "name": "Traghetto demo",
     "description": "A tiny model made for this endpoint. It answers a few questions about Traghetto; it is no assistant.",
@@ -70,7 +73,7 @@ _IMAGE: Row = {
     "targets": [{"upstream": "offline", "model": "dev-placeholder"}],
     "traits": ["default"],
     "constraints": {"prompt_characters": 1500, "steps": {"default": 20, "max": 50}, "width_height_divisor": 8},
-    "pricing": {"generation_usd": 0.0},
+    "pricing": _FREE,
     "owned_by": "traghetto",
 }
 _EDIT: Row = {
@@ -79,7 +82,7 @@ _EDIT: Row = {
     "type": "inpaint",
     "targets": [{"upstream": "offline", "model": "dev-placeholder"}],
     "traits": ["default"],
-    "pricing": {"generation_usd": 0.0},
+    "pricing": _FREE,
     "owned_by": "traghetto",
 }
 _UPSCALE: Row = {
@@ -88,7 +91,7 @@ _UPSCALE: Row = {
     "type": "upscale",
     "targets": [{"upstream": "offline", "model": "lanczos"}],
     "traits": ["default"],
-    "pricing": {"upscale_2x_usd": 0.0, "upscale_4x_usd": 0.0},
+    "pricing": _FREE,
     "owned_by": "traghetto",
 }
 
