@@ -56,6 +56,9 @@ class Keys:
             raise KeyInvalid("This API key is not valid.")
         return self._store.directory.principal(secret)
 
+    async def look_again(self, secret: str) -> bool:
+        return self._store is not None and await self._store.directory.look_again(secret)
+
     async def store(self) -> "KeyStore":
         """The store; made on disk if there is none yet. Raises ConfigError."""
         async with self._opening:

@@ -136,6 +136,10 @@ class Keyring(Protocol):
         """KeyInvalid for a key that is unknown, expired or revoked."""
         ...
 
+    async def look_again(self, secret: str) -> bool:
+        """Whether `principal` may know a key now that it did not know: another worker may have made it a moment ago."""
+        ...
+
 
 class Planner(Protocol):
     """`resolve`: pure."""

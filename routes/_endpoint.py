@@ -78,7 +78,10 @@ class Endpoint:
 
     def __init__(self, path: str, routes: Mapping[str, Route], desk: Desk) -> None:
         self.path = path
-        self.routes = {**routes, **({"HEAD": routes["GET"]} if "GET" in routes else {})}  # the outlet leaves its body out
+        self.routes = {
+            **routes,
+            **({"HEAD": routes["GET"]} if "GET" in routes else {}),
+        }  # the outlet leaves its body out
         self.dialect = dialect_of(path)
         self._desk = desk
         self._allow = ", ".join(sorted({*self.routes, "OPTIONS"}))
@@ -119,7 +122,12 @@ class Endpoint:
             )
         desk = self._desk
         if route.access is not Access.OPEN:
-            inbound.principal = principal_of(inbound, route.access, desk.keyring)
+            try:
+                inbound.principal = principal_of(inbound, route.access, desk.keyring)
+            except KeyInvalid:
+                if not await desk.keyring.look_again(_secret(inbound)):
+                    raise
+                inbound.principal = principal_of(inbound, route.access, desk.keyring)
             if route.access is Access.KEY:
                 desk.accounts.let_in(inbound.principal)
         result = await route.handler(inbound, desk)

@@ -35,7 +35,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Directory:
-    """A copy of all keys that were not revoked. `principal` is the hot path; `find` also looks for brand-new keys."""
+    """A copy of all keys that were not revoked. `principal` is the hot path; `look_again` is for brand-new keys."""
 
     def __init__(self, rows: KeyRows, pepper: bytes, clock: Callable[[], int] = now_us) -> None:
         self._rows = rows
@@ -79,17 +79,14 @@ class Directory:
         self._used[entry.row.id] = now
         return entry.principal
 
-    async def find(self, text: str) -> Principal:
-        """As `principal`; a key of ours that is not in the copy yet is looked for, a few times a second at most."""
-        try:
-            return self.principal(text)
-        except KeyInvalid:
-            key_id = id_of(text)
-            if key_id is None or key_id in self._entries or not self._may_reload():
-                raise
+    async def look_again(self, text: str) -> bool:
+        """Look for a key of ours that is not in the copy yet, a few times a second at most; whether it was looked for."""
+        key_id = id_of(text)
+        if key_id is None or key_id in self._entries or not self._may_reload():
+            return False
         with contextlib.suppress(*FAILURES):
             await self.refresh()
-        return self.principal(text)
+        return key_id in self._entries
 
     def _may_reload(self) -> bool:
         now = time.monotonic()
