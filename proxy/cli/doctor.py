@@ -1,6 +1,7 @@
 """traghetto doctor."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ async def _listed(adapter: Any, said: str) -> str:
     from proxy.errors import TraghettoError
     from proxy.ports import ListsModels
 
-    if " models" in said or not isinstance(adapter, ListsModels):
+    if re.search(r"\d (?:models|endpoints)", said) or not isinstance(adapter, ListsModels):
         return ""
     try:
         return f"{len(await adapter.models())} models listed"
