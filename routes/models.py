@@ -30,13 +30,16 @@ def _in_list(model: Model, type_: str) -> bool:
 
 def _card(model: Model, desk: Desk) -> dict[str, Any]:
     house = desk.house
-    offline = all(house.cards[t.upstream].missing for t in model.targets)
+    health = house.dispatcher.health
+    offline = all(house.cards[t.upstream].missing or health.open_for_s(t) > 0 for t in model.targets)
     facts: dict[str, Any] = {}
     for target in model.targets:
         describe = getattr(house.adapters.get(target.upstream), "facts", None)
         if describe is not None:
             facts = describe(target) or facts
-    return wire.card(model, offline=offline, facts=facts)
+    other = house.catalogue.traits["image" if model.type == "upscale" else "upscale"].get("default")
+    beside = house.catalogue.models[other].pricing if isinstance(other, str) else None
+    return wire.card(model, offline=offline, facts=facts, beside=beside)
 
 
 async def retrieved(inbound: Inbound, desk: Desk) -> Answer:

@@ -5,20 +5,28 @@ from typing import Any
 from proxy.catalogue import Catalogue, Model
 from proxy.config import Measure, ModelType, Pricing
 
+_PICTURES = frozenset({"image", "inpaint", "upscale"})
 
-def card(model: Model, *, offline: bool, facts: dict[str, Any] | None = None) -> dict[str, Any]:
-    """One item of `GET models`. `offline`: no target of it can be used now. `facts`: what its engine knows of it."""
+
+def card(
+    model: Model, *, offline: bool, facts: dict[str, Any] | None = None, beside: Pricing | None = None
+) -> dict[str, Any]:
+    """One item of `GET models`. `offline`: no target of it can be used now. `facts`: what its engine knows of it.
+
+    Venice tells the prices of making and of enlarging pictures together: `beside` are those of the default model for the
+    half that this one does not do.
+    """
     return {
         "id": model.id,
         "object": "model",
         "created": model.created,
         "owned_by": model.owned_by,
         "type": model.type,
-        "model_spec": _spec(model, offline, facts or {}),
+        "model_spec": _spec(model, offline, facts or {}, beside),
     }
 
 
-def _spec(model: Model, offline: bool, facts: dict[str, Any]) -> dict[str, Any]:
+def _spec(model: Model, offline: bool, facts: dict[str, Any], beside: Pricing | None) -> dict[str, Any]:
     spec: dict[str, Any] = {"name": model.name, "offline": offline, "traits": list(model.traits)}
     if model.description:
         spec["description"] = model.description
@@ -36,7 +44,8 @@ def _spec(model: Model, offline: bool, facts: dict[str, Any]) -> dict[str, Any]:
     if constraints := _constraints(model):
         spec["constraints"] = constraints
     if model.pricing is not None and (pricing := _pricing(model.pricing)):
-        spec["pricing"] = pricing
+        more = _pricing(beside) if beside is not None and model.type in _PICTURES else {}
+        spec["pricing"] = {**{key: more[key] for key in ("generation", "upscale") if key in more}, **pricing}
     if facts:
         spec["engine"] = facts
     return spec

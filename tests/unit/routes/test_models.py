@@ -51,6 +51,17 @@ async def test_lists(type_: str, ids: list[str]) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_model_whose_every_target_failed_is_offline_for_now() -> None:
+    at = desk(TOML)
+    (target,) = at.house.catalogue.models["flux"].targets
+    for _ in range(at.house.config.routing.breaker.failures):
+        at.house.dispatcher.health.enter(target)
+        at.house.dispatcher.health.failed(target)
+    offline = {r["id"]: r["model_spec"]["offline"] for r in (await listed(request(type="all"), at)).body["data"]}
+    assert offline == {"parrot": False, "lonely": True, "org/coder": False, "flux": True}
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("id_", ["org/coder", "/org/coder"])
 async def test_one(id_: str) -> None:
     assert (await retrieved(request(id_), desk(TOML))).body["id"] == "org/coder"

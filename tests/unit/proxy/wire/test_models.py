@@ -7,6 +7,7 @@ import pytest
 from adapters.options import KINDS
 from proxy import config
 from proxy.catalogue import Catalogue, build
+from proxy.config import Pricing
 from proxy.wire.models import card, traits
 
 TOML = """
@@ -30,6 +31,10 @@ type = "image"
 targets = [{upstream = "up", model = "f"}]
 pricing = {generation_usd = 0.04, upscale_2x_usd = 0.02}
 constraints = {steps = {default = 8, max = 12}}
+[models.larger]
+type = "upscale"
+targets = [{upstream = "up", model = "l"}]
+pricing = {upscale_2x_usd = 0.1}
 [models.voice]
 type = "tts"
 targets = [{upstream = "up", model = "v"}]
@@ -87,6 +92,16 @@ def test_images() -> None:
     assert set(told["pricing"]) == {"generation", "upscale"}
     assert set(told["pricing"]["upscale"]) == {"2x"}
     assert "capabilities" not in told
+
+
+def test_prices_of_the_other_half() -> None:
+    """An image model's card tells what enlarging costs, and the other way round; its own prices come first."""
+    beside = Pricing(generation_usd=9, upscale_2x_usd=9, upscale_4x_usd=0.5)
+    told = card(names().models["larger"], offline=False, beside=beside)["model_spec"]["pricing"]
+    assert (told["generation"]["usd"], told["upscale"]["2x"]["usd"], set(told["upscale"])) == (9, 0.1, {"2x"})
+    told = spec("flux", beside=beside)["pricing"]
+    assert (told["generation"]["usd"], told["upscale"]["2x"]["usd"]) == (0.04, 0.02)
+    assert set(spec("chat", beside=beside)["pricing"]) == {"input", "output"}
 
 
 def test_speech() -> None:
