@@ -1,21 +1,39 @@
 """An answer that is passed on as it comes: sound, or events at their boundaries, so that ours can go between them.
 
-It understands no event but the name of the last. Invariant: a stream of events that ends without it did not end well.
+It understands no event but the last. Invariant: a stream of events that ends without it did not end well.
 """
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
 
 from adapters._http import HttpResponse, TransportError
 from adapters.faults import transport_fault
 from proxy.call import Ending, Usage
 from proxy.errors import Fault, UpstreamError
 from proxy.stream import EventTooLarge, Splitter
+from proxy.stream import events as events_in
+
+Counted = Callable[[dict[str, Any]], Usage]
 
 
 class Bytes:
-    """A Source over an open response. `events` is the mark of the last event, b"" where the body is no stream of events."""
+    """A Source over an open response. `events` is the mark of the last event, b"" where the body is no stream of events;
+    `counted` tells the usage out of that event."""
 
-    __slots__ = ("_finished", "_mark", "_response", "_splitter", "_upstream", "_whole", "ending", "usage")
+    __slots__ = ("_counted", "_finished", "_mark", "_response", "_splitter", "_upstream", "_whole", "ending", "usage")
 
-    def __init__(self, response: HttpResponse, usage: Usage, upstream: str, *, events: bytes = b"") -> None:
+    def __init__(
+        self,
+        response: HttpResponse,
+        usage: Usage,
+        upstream: str,
+        *,
+        events: bytes = b"",
+        counted: Counted | None = None,
+    ) -> None:
+        self._counted = counted
         self._response = response
         self._splitter = Splitter() if events else None
         self._mark = events
@@ -49,9 +67,24 @@ class Bytes:
         except EventTooLarge:
             text = f"The upstream {self._upstream!r} sent an event that does not end."
             raise UpstreamError(Fault.MALFORMED, text, accepted=True) from None
-        if not self._finished and (self._mark in out or b'"error"' in out):  # an error is passed on, and is an end too
+        if self._mark in out:
+            self._finished = True
+            if self._counted is not None:
+                self._count(self._counted, out)
+        elif b'"error"' in out:  # it is passed on, and is an end too
             self._finished = True
         return out
+
+    def _count(self, counted: Counted, block: bytes) -> None:
+        for event in events_in(block):
+            if event.data is None or self._mark not in event.data:
+                continue
+            try:
+                told = msgspec.json.decode(event.data)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+            if isinstance(told, dict):
+                self.usage = counted(told)
 
     def close(self) -> None:
         self._response.close()

@@ -162,7 +162,14 @@ class Pictures:
     async def _passed_on(self, call: Call, response: HttpResponse, what: str) -> Reply:
         """The answer to an OpenAI client: as it came, but in the shape that was asked for by name."""
         if call.stream and "event-stream" in (response.header("content-type") or ""):
-            source = Bytes(response, Usage(images=call.request.n), self._name, events=_EVENTS[what])
+            count = call.request.n
+            source = Bytes(
+                response,
+                Usage(images=count),
+                self._name,
+                events=_EVENTS[what],
+                counted=lambda told: _usage(told, count),
+            )
             try:
                 return Stream(source, await source.read(), CONTENT_TYPE)
             except BaseException:

@@ -41,7 +41,10 @@ class Transcripts:
         response = await self._send("POST", "/audio/transcriptions", headers, body)
         try:
             if "event-stream" in (response.header("content-type") or ""):
-                source = Bytes(response, Usage(), self._name, events=b"transcript.text.done")
+                done = b"transcript.text.done"
+                source = Bytes(
+                    response, Usage(), self._name, events=done, counted=lambda told: _usage(told.get("usage"))
+                )
                 return Stream(source, await source.read(), CONTENT_TYPE)
             said = await response.read(MAX_ANSWER)
         except TransportError as error:

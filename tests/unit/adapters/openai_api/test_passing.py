@@ -1,5 +1,7 @@
 """Sound passes as it comes; events pass at their boundaries, and end with their last one or badly."""
 
+from typing import Any
+
 import pytest
 
 from adapters.openai_api.passing import Bytes
@@ -52,6 +54,19 @@ async def test_events_at_their_boundaries() -> None:
     source = over(b'data: {"a', b'": 1}\n\ndata: {"type": "all', b'.done"}\r\n\r\n', events=b"all.done")
     assert await all_of(source) == [b'data: {"a": 1}\n\n', b'data: {"type": "all.done"}\n\n', b""]
     assert source.ending is Ending.FINISHED
+
+
+@pytest.mark.asyncio
+async def test_usage_is_there_with_the_last_event() -> None:
+    def counted(told: dict[str, Any]) -> Usage:
+        return Usage(prompt_tokens=told["n"])
+
+    pieces = (b'data: {"n": 1}\n\n', b'data: no json, all.done\n\ndata: {"type": "all.done", "n": 7}\n\n')
+    source = Bytes(Response(*pieces), Usage(), "up", events=b"all.done", counted=counted)  # type: ignore[arg-type]
+    await source.read()
+    assert source.usage == Usage()
+    await source.read()
+    assert source.usage == Usage(prompt_tokens=7)
 
 
 @pytest.mark.asyncio

@@ -156,7 +156,10 @@ async def test_base64_becomes_a_data_url_by_name(build_for: Any) -> None:
 @pytest.mark.asyncio
 async def test_a_stream_passes_and_one_that_was_ignored_is_made(double: OpenAIMedia, build_for: Any) -> None:
     adapter = build_for()
-    body = await all_of(await adapter.open(*openai("brush-new", stream=True, partial_images=1)))
+    reply = await adapter.open(*openai("brush-new", stream=True, partial_images=1))
+    body = await all_of(reply)
+    assert reply.usage is not None
+    assert (reply.usage.images, reply.usage.completion_tokens) == (1, 272)
     assert [json.loads(line[6:])["type"] for line in body.decode().splitlines() if line.startswith("data: ")] == [
         "image_generation.partial_image",
         "image_generation.completed",

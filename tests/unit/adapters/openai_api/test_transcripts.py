@@ -102,10 +102,12 @@ async def test_formats(adapter: OpenAI, form: str, type_: str, start: bytes) -> 
 
 @pytest.mark.asyncio
 async def test_usage_is_booked_where_it_is_in_tokens(adapter: OpenAI) -> None:
-    reply = await heard(adapter, "ears-new")
-    assert reply.usage is not None
-    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (14, 5)
-    reply.close()
+    """Whole and streamed."""
+    for pairs in ([], [("stream", "true")]):
+        reply = await heard(adapter, "ears-new", *pairs)
+        await all_of(reply)
+        assert reply.usage is not None
+        assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (14, 5)
 
 
 @pytest.mark.asyncio
