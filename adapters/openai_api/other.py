@@ -60,7 +60,7 @@ class Others:
         request: embeddings.EmbeddingsRequest = call.request
         done = sort_out(call.fields, self._caps, self._options.drops)
         call.dropped = done.dropped
-        slices = embeddings.inputs(request).slices(max(1, self._options.max_batch))
+        slices = embeddings.inputs(request).slices(max(1, self._options.max_batch), self._options.max_batch_tokens)
         rows: list[Sequence[float]] = []
         tokens = 0
         for part in slices:

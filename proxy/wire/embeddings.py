@@ -40,10 +40,24 @@ class Inputs(msgspec.Struct, frozen=True):
     def __len__(self) -> int:
         return len(self.texts) or len(self.tokens)
 
-    def slices(self, size: int) -> list["Inputs"]:
-        """In the same order, at most `size` of them each."""
-        starts = range(0, len(self), size)
-        return [Inputs(self.texts[at : at + size], self.tokens[at : at + size]) for at in starts]
+    def slices(self, size: int, most_tokens: int = 0) -> list["Inputs"]:
+        """In the same order, at most `size` of them each, and about `most_tokens` (0: any number) where one has no more.
+
+        Texts are not counted but weighed, rather too heavy: a token for three bytes.
+        """
+        parts: list[Inputs] = []
+        start = weight = 0
+        for index, item in enumerate(self.texts or self.tokens):
+            tokens = len(item.encode()) // 3 + 1 if isinstance(item, str) else len(item)
+            full = index - start >= size or (most_tokens and weight + tokens > most_tokens)
+            if full and index > start:
+                parts.append(self._part(start, index))
+                start, weight = index, 0
+            weight += tokens
+        return [*parts, self._part(start, len(self))]
+
+    def _part(self, start: int, end: int) -> "Inputs":
+        return Inputs(self.texts[start:end], self.tokens[start:end])
 
 
 def inputs(request: EmbeddingsRequest) -> Inputs:

@@ -76,6 +76,20 @@ async def test_a_batch_is_split_and_comes_back_in_order(mock: MockServer, adapte
 
 
 @pytest.mark.asyncio
+async def test_a_batch_is_split_by_its_tokens_too(mock: MockServer) -> None:
+    made = build("up", OpenAIOptions(base_url=mock.url, api_key="k", max_batch_tokens=5))
+    got = await body_of(made, embedding(input=[[1, 2, 3], [4, 5], [6], [7] * 9, [8]]))
+    await made.aclose()
+    assert [exchange.json()["input"] for exchange in mock.exchanges] == [
+        [[1, 2, 3], [4, 5]],
+        [[6]],
+        [[7] * 9],
+        [[8]],
+    ]
+    assert len(got["data"]) == 5
+
+
+@pytest.mark.asyncio
 async def test_usage_is_booked(adapter: OpenAI) -> None:
     reply = await adapter.open(embedding(input=["a b", "c"]), TARGET)
     assert reply.usage is not None

@@ -5,6 +5,8 @@ import struct
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.errors import BadRequest
 from proxy.wire.body import encode, fields_of, head_of
@@ -77,6 +79,29 @@ def test_venice_takes_fewer_tokens_and_no_unknown_key() -> None:
 def test_slices_keep_the_order() -> None:
     parts = Inputs(texts=list("abcde")).slices(2)
     assert [part.texts for part in parts] == [["a", "b"], ["c", "d"], ["e"]]
+
+
+@given(
+    st.one_of(
+        st.lists(st.text("añ日 ", min_size=1, max_size=30), min_size=1, max_size=40).map(
+            lambda texts: Inputs(texts=texts)
+        ),
+        st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=20), min_size=1, max_size=40).map(
+            lambda tokens: Inputs(tokens=tokens)
+        ),
+    ),
+    st.integers(1, 8),
+    st.integers(0, 25),
+)
+def test_slices_are_within_both_bounds(given_: Inputs, size: int, most: int) -> None:
+    """Nothing is lost or moved; what is heavier alone than a request may be goes alone."""
+    parts = given_.slices(size, most)
+    assert [x for part in parts for x in part.texts] == given_.texts
+    assert [x for part in parts for x in part.tokens] == given_.tokens
+    for part in parts:
+        assert 1 <= len(part) <= size
+        weight = sum(len(text.encode()) // 3 + 1 for text in part.texts) + sum(map(len, part.tokens))
+        assert not most or weight <= most or len(part) == 1
 
 
 def test_an_answer_in_both_encodings() -> None:
