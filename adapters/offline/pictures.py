@@ -11,10 +11,9 @@ from adapters.offline import upscale as lanczos
 from adapters.replies import Whole
 from proxy.call import Call, Usage
 from proxy.media import styles
-from proxy.media.inspect import CONTENT_TYPES
 from proxy.media.payload import Payload
-from proxy.wire.edits import EditOrder, UpscaleOrder
-from proxy.wire.images import Made, Order, answer, edited, suits
+from proxy.wire.edits import EditOrder, UpscaleOrder, answered
+from proxy.wire.images import Made, Order, answer, suits
 
 FORWARDS = frozenset(
     {
@@ -79,7 +78,5 @@ async def edit(call: Call) -> Whole:
     picture = await placeholder.edit(order.images[0], order.prompt, finish, mask=order.mask)
     if order.size is not None and order.size != (picture.width, picture.height):
         picture = await images.convert(Payload(picture.data), finish, size=order.size)
-    usage = Usage(images=order.n)
-    if order.shape == "binary":
-        return Whole(picture.data, usage, CONTENT_TYPES[order.format])
-    return Whole(edited([picture.data] * order.n, order.format, url=order.shape == "url"), usage)
+    body, type_ = answered(order, [picture.data] * order.n)
+    return Whole(body, Usage(images=order.n), type_)

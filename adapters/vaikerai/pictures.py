@@ -22,8 +22,8 @@ from proxy.call import Call, Usage
 from proxy.errors import Fault, NotSupported, RequestError, UnsupportedParameter, UpstreamError
 from proxy.media.inspect import CONTENT_TYPES
 from proxy.media.payload import Payload
-from proxy.wire.edits import EditOrder, UpscaleOrder
-from proxy.wire.images import Made, Order, answer, edited, suits
+from proxy.wire.edits import EditOrder, UpscaleOrder, answered
+from proxy.wire.images import Made, Order, answer, suits
 
 SCALES = ("scale", "upscale_factor", "scale_factor", "upscale", "factor")
 
@@ -106,10 +106,8 @@ class Pictures:
         given |= await self._attached(schema, picture, order.images)
         runs = [partial(self._predictions.result, reference, given)] * order.n
         pictures = (await self._fetched(await together(runs), order.format, order.quality, None, order.size))[: order.n]
-        usage = Usage(images=len(pictures))
-        if order.shape == "binary":
-            return Whole(pictures[0], usage, CONTENT_TYPES[order.format])
-        return Whole(edited(pictures, order.format, url=order.shape == "url"), usage)
+        body, type_ = answered(order, pictures)
+        return Whole(body, Usage(images=len(pictures)), type_)
 
     async def _attached(self, schema: Schema, picture: str, images: list[Payload]) -> dict[str, Any]:
         urls = [await placed(self._api, image, param="image") for image in images]

@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Raw
 
-from proxy.media.inspect import MAX_UPSCALED_PIXELS, check
+from proxy.media.inspect import CONTENT_TYPES, MAX_UPSCALED_PIXELS, check, inspect
 from proxy.media.payload import Payload
+from proxy.stream import CONTENT_TYPE
+from proxy.wire import images
 from proxy.wire.body import encode, explained
 from proxy.wire.chat import refused
 
@@ -197,6 +199,17 @@ def edits_order(request: EditsRequest, files: dict[str, list[Payload]], size: tu
         quality=90 if request.output_compression is None else max(1, request.output_compression),
         stream=bool(request.stream),
     )
+
+
+def answered(order: EditOrder, pictures: list[bytes]) -> tuple[bytes, str]:
+    """Pictures of the ordered format → body and content type, in the shape that was ordered."""
+    if order.shape == "binary":
+        return pictures[0], CONTENT_TYPES[order.format]
+    if order.stream:
+        header = inspect(Payload(pictures[0]))
+        size = f"{header.width}x{header.height}"
+        return images.events(pictures, order.format, "image_edit.completed", size), CONTENT_TYPE
+    return images.edited(pictures, order.format, url=order.shape == "url"), "application/json"
 
 
 def _url(item: dict[str, Any], index: int) -> str:

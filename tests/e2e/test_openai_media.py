@@ -11,6 +11,7 @@ import httpx
 import openai
 import pytest
 
+from fakes import hostile_images as hostile
 from fakes.decoded_audio import hear
 from fakes.doubles import media
 from fakes.doubles.clockwork import Pace
@@ -189,6 +190,28 @@ def test_edit(client: openai.OpenAI, double: OpenAIMedia) -> None:
         )
     with pytest.raises(openai.BadRequestError, match="image"):
         client.images.edit(model="edits", image=("a.png", b"no picture"), prompt="blue")
+
+
+@pytest.mark.parametrize("route", ["/v1/images/edits", "/api/v1/image/edit"])
+def test_hostile_pictures_go_no_further(gate: Gateway, double: OpenAIMedia, route: str) -> None:
+    """Refused for what they are before the upstream sees a byte of them."""
+    before = len(double.requests)
+    cases = (
+        (hostile.png(10_000, 10_000, rows=0), "image/png", 413),
+        (picture("PNG")[:-60], "image/png", 400),
+        (picture("PNG"), "image/webp", 400),
+        (hostile.jpeg_header(9_000, 9_000), "image/jpeg", 413),
+        (b"no picture at all", "image/png", 400),
+        (b"", "image/png", 400),
+    )
+    for data, type_, status in cases:
+        sent = httpx.post(
+            gate.origin + route, data={"prompt": "x", "model": "edits"}, files={"image": ("a", data, type_)}
+        )
+        assert sent.status_code == status, sent.text
+        said = sent.json()["error"]
+        assert "image" in (said if "/api/" in route else said["message"])
+    assert len(double.requests) == before
 
 
 def test_a_policy_is_told_as_one(client: openai.OpenAI) -> None:

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
+import av
 import httpx
 import openai
 import pytest
@@ -403,6 +404,35 @@ def test_edit(base: str, form: bool) -> None:
     assert opened(answer.content).size == (300, 260)
     assert "prompt" in refusal(httpx.post(base + "/image/edit", **told_as(form, png())))
     assert "prompt" in refusal(httpx.post(base + "/image/edit", **told_as(form, png(), prompt="x" * 1501)))
+
+
+def heard_of(data: bytes) -> tuple[str, int, int]:
+    """What another decoder than the one that wrote it says: FFmpeg's name of the codec, width and height."""
+    with av.open(io.BytesIO(data)) as file:
+        frame = next(file.decode(video=0))
+        return file.streams.video[0].codec_context.name, frame.width, frame.height
+
+
+@pytest.mark.parametrize(("format", "codec"), [("jpeg", "mjpeg"), ("png", "png"), ("webp", "webp")])
+def test_other_decoders_accept_every_format(base: str, format: str, codec: str) -> None:
+    body = {"model": "default", "prompt": "a ferry", "width": 328, "height": 264, "format": format}
+    drawn = post(base + "/image/generate", {**body, "return_binary": True, "embed_exif_metadata": True})
+    assert heard_of(drawn.content) == (codec, 328, 264)
+    more = {"prompt": "a ferry", "size": "256x256", "output_format": format}
+    told = post(base + "/images/generations", more).json()
+    assert heard_of(base64.b64decode(told["data"][0]["b64_json"])) == (codec, 256, 256)
+
+
+def test_openai_pictures_in_events(home: Gateway) -> None:
+    """Who asks for a stream gets one, though a placeholder has nothing partial to show."""
+    with openai.OpenAI(base_url=home.v1, api_key="k", max_retries=0, _strict_response_validation=True) as client:
+        drawn = list(client.images.generate(prompt="a ferry", n=2, size="256x256", stream=True))
+        edited = list(client.images.edit(image=("a.png", png()), prompt="blue", stream=True))
+    assert [event.type for event in (*drawn, *edited)] == ["image_generation.completed"] * 2 + ["image_edit.completed"]
+    assert [opened(base64.b64decode(event.b64_json)).size for event in (*drawn, *edited)] == [
+        *((256, 256), (256, 256), (300, 260))
+    ]
+    assert "stream" in refusal(post(home.venice + "/images/generations", {"prompt": "x", "stream": True}))
 
 
 def test_openai_edits(home: Gateway) -> None:

@@ -1,6 +1,7 @@
 """Pictures as files and as texts, numbers out of forms, and what is refused by name."""
 
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from proxy.wire.edits import (
     EditRequest,
     EditsRequest,
     UpscaleRequest,
+    answered,
     edit_order,
     edits_order,
     from_texts,
@@ -120,6 +122,21 @@ def test_several_pictures_are_lifted_out_of_json() -> None:
 def test_what_is_no_text_stays_for_its_type_to_refuse(fields: dict[str, Any]) -> None:
     rest, found = lifted(fields_of(encode(fields)))
     assert (list(rest), found) == (list(fields), {})
+
+
+def test_answers_in_every_shape() -> None:
+    order = edits_order(EditsRequest("x", image=TEXT), {}, None)
+    body, type_ = answered(order, [BOAT, BOAT])
+    assert (type_, [row["b64_json"] for row in json.loads(body)["data"]]) == ("application/json", [TEXT, TEXT])
+    body, _ = answered(edits_order(EditsRequest("x", image=TEXT, response_format="url"), {}, None), [BOAT])
+    assert json.loads(body)["data"] == [{"url": f"data:image/png;base64,{TEXT}"}]
+    assert answered(edit_order(EditRequest("x", image=TEXT), {}), [BOAT]) == (BOAT, "image/png")
+    body, type_ = answered(edits_order(EditsRequest("x", image=TEXT, stream=True), {}, None), [BOAT, BOAT])
+    told = [json.loads(line[6:]) for line in body.decode().splitlines() if line]
+    assert type_.startswith("text/event-stream")
+    assert [(event["type"], event["size"], event["b64_json"]) for event in told] == [
+        ("image_edit.completed", "300x260", TEXT)
+    ] * 2
 
 
 def test_fields_name_files_without_holding_them() -> None:
