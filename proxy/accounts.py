@@ -118,7 +118,7 @@ class Accounts:
 
     async def _open_limits(self) -> None:
         store = self._config.store
-        workers = int(os.environ.get(WORKERS, "0")) or self._config.server.workers
+        workers = self.workers
         if store.redis:
             from proxy.limits.redis import RedisStore, Tuning
 
@@ -150,9 +150,15 @@ class Accounts:
         if self.ledger is not None:
             await self._flush()
             await self.ledger.aclose()
+            _log.debug("ledger_closed", rows=self.ledger.written, commits=self.ledger.commits)
         if self.database is not None:
             await self.database.aclose()
         self.ledger = self.database = None
+
+    @property
+    def workers(self) -> int:
+        """How many processes this server has."""
+        return int(os.environ.get(WORKERS, "0")) or self._config.server.workers
 
     @property
     def folder(self) -> Path:

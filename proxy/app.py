@@ -118,7 +118,7 @@ class Application:
             except (ValueError, RuntimeError, NotImplementedError):
                 _log.debug("no SIGHUP here: not the main thread")
         await self.accounts.start()
-        self.repeats.start(self.accounts.database)
+        await self.repeats.start(self.accounts.database, self.accounts.folder if self.accounts.workers > 1 else None)
         try:
             yield
         finally:

@@ -88,9 +88,9 @@ class Flight:
         "began",
         "body_hash",
         "complete",
-        "ended_us",
         "error",
         "frames",
+        "gone",
         "headers",
         "joined",
         "name",
@@ -107,11 +107,11 @@ class Flight:
         self.frames: list[bytes] = []
         self.size = 0
         self.joined = 0  # who else waits for this answer: while there is one, the call must go on
+        self.gone = False  # its own client has left
         self.alone: Callable[[], None] | None = None  # ends the call once its client and all who joined have left
         self.complete = False
         self.error: BaseException | None = None
         self.began = 0.0  # loop time of its first frame
-        self.ended_us = 0
         self.too_long = False
         self._on_end = on_end
         self._waiting: list[asyncio.Future[None]] = []
@@ -150,6 +150,12 @@ class Flight:
         if not self.over:
             self.error = error
             self._land()
+
+    def leave(self) -> None:
+        """One who had joined goes. The last one out ends the call, if its own client has gone already."""
+        self.joined -= 1
+        if not self.joined and not self.over and self.gone and self.alone is not None:
+            self.alone()
 
     def _land(self) -> None:
         self.alone = None

@@ -20,14 +20,13 @@ SWEEP_S = 1.0
 class Trip(Flight):
     """A flight without a key. `count` is that of the latest try that it answers."""
 
-    __slots__ = ("body", "count", "ended_at", "gone", "held", "place")
+    __slots__ = ("body", "count", "ended_at", "held", "place")
 
     def __init__(self, caller: str, route: str, body: bytes, count: int, on_end: Callable[[Flight], None]) -> None:
         super().__init__("", "", on_end)
         self.place = (caller, route, len(body))
         self.body = body
         self.count = count
-        self.gone = False  # its client has left: a retry means this one
         self.ended_at = 0.0
         self.held = 0
 
@@ -52,10 +51,10 @@ class Retries:
         return trip
 
     def find(self, caller: str, route: str, body: bytes, count: int) -> Trip | None:
-        """The call that try number `count` (from 1) repeats, which is then taken; None: it is a call of its own.
+        """The call that try number `count` (from 1) repeats, which is then taken; None if there is none.
 
-        One whose client has left comes first. Then one that failed, if any: its retry is to go better. Only then one of
-        which we know nothing bad: its answer may have been lost on the way.
+        One whose client has left comes first. Then one that failed, if any (it has an `error`): its retry is to go better,
+        as a call of its own. Only then one of which we know nothing bad: its answer may have been lost on the way.
         """
         equal = [
             trip
@@ -68,7 +67,7 @@ class Retries:
         failed = [trip for trip in equal if trip.error is not None]
         found = (left or failed or equal)[0]
         found.count = count
-        return None if found.error is not None else found
+        return found
 
     def _landed(self, flight: Flight) -> None:
         trip = self._running.pop(flight, None)

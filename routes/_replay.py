@@ -7,6 +7,7 @@ with neither header costs one look through its headers and no more.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,6 +24,7 @@ from routes._send import call_headers
 
 if TYPE_CHECKING:
     from proxy.ledger.database import Database
+    from proxy.neighbours import Neighbours
 
 KEY, COUNT = b"idempotency-key", b"x-stainless-retry-count"
 REPLAYED = ("idempotent-replayed", "true")
@@ -64,14 +66,25 @@ class Repeats:
         self.idempotency = Idempotency()
         self.retries = Retries()
         self.hold_s = hold_s
+        self._neighbours: Neighbours | None = None
         self._releasing: set[asyncio.Task[None]] = set()
 
-    def start(self, database: "Database | None") -> None:
-        """From here on answers under keys are kept in this database, for all workers; without one, in memory."""
+    async def start(self, database: "Database | None", shared: Path | None = None) -> None:
+        """From here on answers under keys are kept in this database, for all workers; without one, in memory. `shared` is
+        the folder of a server of several workers, which ask each other for calls that are repeated without a key."""
         if database is not None:
             from proxy.ledger.replayrows import SqlReplays
 
             self.idempotency = Idempotency(SqlReplays(database))
+        if shared is not None:
+            from proxy.neighbours import Neighbours, meeting_place
+
+            try:
+                self._neighbours = Neighbours(self.retries, meeting_place(shared))
+                await self._neighbours.start()
+            except OSError as error:
+                self._neighbours = None
+                _log.warning("workers cannot ask each other for calls that an SDK repeats", why=str(error))
 
     async def open(self, said: Asked, call: Call, house: pipeline.House, outlet: Outlet, route: str) -> Reply:
         """As `pipeline.run`; or the reply of the call that this one repeats."""
@@ -79,9 +92,12 @@ class Repeats:
             return await self._keyed(named(call.principal.id, route, said.key), call, house, outlet)
         body = call.raw or (await fingerprint(call)).encode()
         count = said.count or 0
-        trip = self.retries.find(call.principal.id, route, body, count) if count else None
-        if trip is not None:
-            return await joined(trip, call)
+        if count:
+            earlier: Flight | None = self.retries.find(call.principal.id, route, body, count)
+            if earlier is None and self._neighbours is not None:
+                earlier = await self._neighbours.find(call.principal.id, route, body, count)
+            if earlier is not None and earlier.error is None:
+                return await joined(earlier, call)
         trip = self.retries.begin(call.principal.id, route, body, count)
         outlet.on_gone = lambda: self._left(trip, outlet.cancel)
         trip.alone = outlet.cancel
@@ -145,6 +161,8 @@ class Repeats:
 
     async def aclose(self) -> None:
         self.retries.aclose()
+        if self._neighbours is not None:
+            await self._neighbours.aclose()
         await asyncio.gather(*self._releasing)
         await self.idempotency.aclose()
 
@@ -247,7 +265,7 @@ class Joined:
     def close(self) -> None:
         if self._open:
             self._open = False
-            leave(self._flight)
+            self._flight.leave()
 
 
 async def joined(flight: Flight, call: Call) -> Joined:
@@ -260,18 +278,11 @@ async def joined(flight: Flight, call: Call) -> Joined:
     try:
         await flight.started()
     except BaseException:
-        leave(flight)
+        flight.leave()
         raise
     reply = Joined(flight)
     call.id = reply.id or call.id
     return reply
-
-
-def leave(flight: Flight) -> None:
-    """One who had joined goes. The last one out closes the door, if the first has gone already."""
-    flight.joined -= 1
-    if not flight.joined and not flight.over and flight.alone is not None and getattr(flight, "gone", False):
-        flight.alone()
 
 
 async def fingerprint(call: Call) -> str:

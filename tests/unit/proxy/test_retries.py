@@ -56,7 +56,7 @@ async def test_of_equal_calls_the_one_that_was_left_then_the_failed_then_any() -
     failed.fail(RateExceeded("later"))
     left.gone = True
     assert desk.find(*ASK, 1) is left
-    assert desk.find(*ASK, 1) is None, "of the failed one: a call of its own"
+    assert desk.find(*ASK, 1) is failed
     assert desk.find(*ASK, 1) is sound
     desk.aclose()
 
