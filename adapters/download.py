@@ -63,7 +63,8 @@ class _Passing(Exception):
 class Downloads:
     """Fetches for one purpose. `refuse` makes the error of a reason such as "it is larger than 32 MiB".
 
-    `authorization` is the header value for the API's own origin; `verify` as for `HttpClient`.
+    `authorization` is the header value for the API's own origin; `verify` as for `HttpClient`; a host that says nothing
+    for `silence_s` has failed.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class Downloads:
         *,
         authorization: str | None = None,
         verify: bool | str = True,
+        silence_s: float = 15.0,
         resolver: Resolver = look_up,
     ) -> None:
         self._policy = policy
         self._refuse = refuse
         self._authorization = authorization
         self._verify = verify
+        self._silence_s = silence_s
         self._resolver = resolver
         self._room = asyncio.Semaphore(AT_ONCE)
 
@@ -123,7 +126,7 @@ class Downloads:
         headers = [("user-agent", f"{NAME}/{__version__}"), ("accept", f"{want.what}/*" if want.what else "*/*")]
         if aim.credentials and self._authorization is not None:
             headers.append(("authorization", self._authorization))
-        clocks = Timeouts(connect_s=5.0, first_byte_s=30.0, between_bytes_s=15.0, total_s=want.timeout_s, pool_s=5.0)
+        clocks = Timeouts(5.0, self._silence_s, self._silence_s, want.timeout_s)
         place = Spot(aim.scheme, aim.host, aim.port, target_of(aim.url), spot.address)
         try:
             async with fetched(place, headers=headers, timeouts=clocks, verify=self._verify) as response:
@@ -207,7 +210,8 @@ def files_of(name: str, options: Jobs) -> Downloads:
 
     policy = UrlPolicy(options.file_hosts, own=options.base_url)
     token = f"Bearer {options.api_key}" if options.api_key else None
-    return Downloads(policy, refuse, authorization=token, verify=options.verify)
+    silence_s = min(15.0, options.timeout.first_byte_s)
+    return Downloads(policy, refuse, authorization=token, verify=options.verify, silence_s=silence_s)
 
 
 async def download(

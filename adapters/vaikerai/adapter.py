@@ -96,7 +96,8 @@ class VaikerAI:
     async def _events(self, url: str) -> HttpResponse | None:
         """A prediction's event stream; None, and a line in the log, where it cannot be had."""
         clocks = self.options.timeout
-        timeouts = Timeouts(clocks.connect_s, HEAD_S, clocks.between_bytes_s, clocks.total_s, clocks.pool_s)
+        head_s = min(HEAD_S, clocks.first_byte_s)
+        timeouts = Timeouts(clocks.connect_s, head_s, clocks.between_bytes_s, clocks.total_s, clocks.pool_s)
         headers = [("accept", "text/event-stream"), ("cache-control", "no-store")]
         try:
             place = await pin(self._streams, url, refuse=lambda reason: NotFound(reason))
