@@ -101,7 +101,11 @@ class Neighbours:
 
     async def start(self) -> None:
         """Raises OSError: there can be no socket."""
-        self._server = await asyncio.start_unix_server(self._asked, str(self._file))
+        try:
+            self._server = await asyncio.start_unix_server(self._asked, str(self._file))
+        except FileNotFoundError:  # the last of those before us has just tidied up
+            self._place.mkdir(mode=0o700, exist_ok=True)
+            self._server = await asyncio.start_unix_server(self._asked, str(self._file))
 
     async def aclose(self) -> None:
         if self._server is not None:

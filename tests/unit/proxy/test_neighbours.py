@@ -158,6 +158,17 @@ async def test_nonsense_is_hung_up_on(place: Path) -> None:
             writer.close()
 
 
+@pytest.mark.asyncio
+async def test_the_last_one_tidies_up_and_the_next_begins_anew(place: Path) -> None:
+    late = Neighbours(Retries(), place)
+    async with workers(2, place):
+        assert len(list(place.iterdir())) == 2
+    assert not place.exists()
+    await late.start()
+    assert list(place.iterdir()) == [late._file]
+    await late.aclose()
+
+
 def test_others_cannot_enter(place: Path, tmp_path: Path) -> None:
     assert place.stat().st_mode & 0o077 == 0
     assert meeting_place(tmp_path) == place
