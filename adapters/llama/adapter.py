@@ -42,7 +42,7 @@ class Llama:
         self.name = name
         self.options = options
         self.caps: Caps = CAPS
-        self.fleet = Fleet(options)
+        self.fleet = Fleet(options, name)
         self._instances = Instances(self.fleet)
 
     async def open(self, call: Call, target: Target) -> Reply:

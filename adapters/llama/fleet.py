@@ -13,8 +13,9 @@ from adapters.llama import faults
 from adapters.llama.demo import demo_model
 from adapters.llama.footprint import Wishes
 from adapters.llama.gguf_meta import LATER_PART, GgufError, part_names, read
-from adapters.llama.life import Life
-from adapters.llama.resident import Hold, Progress, Residency, Status
+from adapters.llama.life import life_of
+from adapters.llama.resident import Hold, Keeper, Progress, Residency, Settings, Status
+from adapters.llama.sharing.remote import RemoteLife, shared_socket
 from adapters.llama.supervisor import Policy
 from adapters.options import LlamaOptions
 from proxy.config import size_in_bytes
@@ -46,13 +47,16 @@ def _given(value: T | str) -> T | None:
 class Fleet:
     """`acquire` a model by its reference: `demo`, a path, or a file below models_dir."""
 
-    def __init__(self, options: LlamaOptions) -> None:
+    def __init__(self, options: LlamaOptions, name: str = "") -> None:
         self._options = options
-        self.life = Life(
+        settings = Settings(
+            name,
             wishes_of(options),
             Residency(keep_s=options.keep_loaded_s, max_loaded=options.max_loaded, patience_s=options.patience_s),
-            policy=Policy(queue_limit=options.queue),
+            Policy(queue_limit=options.queue),
         )
+        socket = shared_socket()
+        self.life: Keeper = RemoteLife(socket, settings) if socket else life_of(settings)
         self._facts: dict[tuple[str, int, int], dict[str, Any]] = {}
         self._digests: dict[tuple[str, int, int], str] = {}
 

@@ -139,7 +139,7 @@ engine_decoder: msgspec.msgpack.Decoder[ToEngine] = msgspec.msgpack.Decoder(ToEn
 gateway_decoder: msgspec.msgpack.Decoder[ToGateway] = msgspec.msgpack.Decoder(ToGateway)
 
 
-def encode(frame: ToEngine | ToGateway) -> bytes:
+def encode(frame: msgspec.Struct) -> bytes:
     """One frame, length included. FrameError if it is over the limit."""
     out = bytearray(4)
     _encoder.encode_into(frame, out, 4)

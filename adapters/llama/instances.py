@@ -33,7 +33,7 @@ class Instances:
         life = self._fleet.life
         if wait:
             return instance_of(await life.load(path, parallel=concurrency, keep_s=keep_s), reference)
-        life.begin_load(path, parallel=concurrency, keep_s=keep_s)
+        await life.begin_load(path, parallel=concurrency, keep_s=keep_s)
         await asyncio.sleep(0)  # it takes its place, or its turn
         return self.one(reference)
 
@@ -41,7 +41,7 @@ class Instances:
         """None if it was not loaded."""
         path = str(self._fleet.path(reference))
         life = self._fleet.life
-        if not life.begin_unload(path):
+        if not await life.begin_unload(path):
             return None
         if wait:
             await life.unload(path)

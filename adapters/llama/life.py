@@ -20,7 +20,7 @@ from adapters.llama import faults
 from adapters.llama.footprint import DoesNotFit, Machine, Wishes, estimate, plan, this_machine
 from adapters.llama.gguf_meta import GgufError, read
 from adapters.llama.quarantine import Quarantine
-from adapters.llama.resident import Hold, Progress, Residency, Resident, Status
+from adapters.llama.resident import Hold, Progress, Residency, Resident, Settings, Status
 from adapters.llama.spec import Setup
 from adapters.llama.supervisor import Engine, Policy
 from proxy.errors import UpstreamError
@@ -269,7 +269,7 @@ class Life:
         resident.served -= 1  # that was no call
         return resident.status()
 
-    def begin_load(self, path: str, *, parallel: int | None = None, keep_s: float | None = None) -> None:
+    async def begin_load(self, path: str, *, parallel: int | None = None, keep_s: float | None = None) -> None:
         """`load`, in the background: `status` tells how it goes, and why it failed."""
         self._failures.pop(path, None)
         task = asyncio.create_task(self.load(path, parallel=parallel, keep_s=keep_s))
@@ -284,13 +284,13 @@ class Life:
     async def unload(self, path: str) -> bool:
         """Takes no new calls, lets those running end, then unloads. False if it was not loaded."""
         resident = self._residents.get(path)
-        if not self.begin_unload(path):
+        if not await self.begin_unload(path):
             return False
         while self._residents.get(path) is resident:
             await asyncio.sleep(0.01) if not self._tasks else await asyncio.wait(self._tasks, timeout=0.05)
         return True
 
-    def begin_unload(self, path: str) -> bool:
+    async def begin_unload(self, path: str) -> bool:
         """As `unload`, without waiting for the end of what runs."""
         resident = self._residents.get(path)
         if resident is None:
@@ -308,13 +308,22 @@ class Life:
         resident = self._residents.get(path)
         if resident is not None:
             return resident.status()
-        if path in self._waiting:
-            waited = time.monotonic() - self._waiting[path][0]
-            return Status(path=path, state="waiting", created=time.time() - waited, used=time.time())
-        if path in self._failures:
-            at, error = self._failures[path]
-            return Status(path=path, state="failed", created=at, used=at, reason=error.message)
-        return None
+        return next((status for status in self.others() if status.path == path), None)
+
+    def others(self) -> list[Status]:
+        """Of models that wait for a place, and of those whose last load failed."""
+        now, monotonic = time.time(), time.monotonic()
+        waiting = [
+            Status(path=path, state="waiting", created=now - (monotonic - since), used=now)
+            for path, (since, _) in self._waiting.items()
+            if path not in self._residents
+        ]
+        failed = [
+            Status(path=path, state="failed", created=at, used=at, reason=error.message)
+            for path, (at, error) in self._failures.items()
+            if path not in self._residents and path not in self._waiting
+        ]
+        return waiting + failed
 
     async def aclose(self) -> None:
         """Stops everything; calls still running fail."""
@@ -331,3 +340,7 @@ class Life:
             await asyncio.gather(*self._tasks, *self._loads, return_exceptions=True)
         if self._states:
             await asyncio.to_thread(shutil.rmtree, self._states, ignore_errors=True)
+
+
+def life_of(settings: Settings) -> Life:
+    return Life(settings.wishes, settings.residency, policy=settings.policy)

@@ -7,12 +7,14 @@ is `life`'s. Invariant: a Hold gives back once, however often it is released.
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
 from adapters.llama.footprint import Footprint, Wishes, memory_of
-from adapters.llama.spec import ModelInfo
-from adapters.llama.supervisor import Engine
+from adapters.llama.generation import Generation
+from adapters.llama.spec import Embed, Generate, ModelInfo
+from adapters.llama.supervisor import Engine, Policy
 
 Progress = Callable[[float], None]
 
@@ -23,6 +25,15 @@ class Residency(msgspec.Struct, frozen=True, kw_only=True):
     keep_s: float = 1800.0
     max_loaded: int = 2
     patience_s: float = 10.0
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a `Life` is made of. `name` is the upstream's: another one has its own models."""
+
+    name: str
+    wishes: Wishes
+    residency: Residency
+    policy: Policy
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,12 +122,49 @@ class Resident:
             listener(share)
 
 
+class Serving(Protocol):
+    """A loaded model, as those who hold it use it."""
+
+    info: ModelInfo | None
+
+    def submit(self, request: Generate) -> Generation: ...
+
+    async def embed(self, request: Embed) -> tuple[bytes, int]: ...
+
+
+class Keeper(Protocol):
+    """Who has models in memory: `Life` here, or another process. See `Life`."""
+
+    async def acquire(self, path: str, on_progress: Progress | None = None) -> "Hold": ...
+
+    async def load(
+        self,
+        path: str,
+        *,
+        parallel: int | None = None,
+        keep_s: float | None = None,
+        on_progress: Progress | None = None,
+    ) -> Status: ...
+
+    async def begin_load(self, path: str, *, parallel: int | None = None, keep_s: float | None = None) -> None: ...
+
+    async def unload(self, path: str) -> bool: ...
+
+    async def begin_unload(self, path: str) -> bool: ...
+
+    def status(self) -> list[Status]: ...
+
+    def status_of(self, path: str) -> Status | None: ...
+
+    async def aclose(self) -> None: ...
+
+
 class Hold:
     """The right to use a loaded engine until `release`, which is synchronous and idempotent."""
 
     __slots__ = ("_release", "engine")
 
-    def __init__(self, engine: Engine, release: Callable[[], None]) -> None:
+    def __init__(self, engine: Serving, release: Callable[[], None]) -> None:
         self.engine = engine
         self._release: Callable[[], None] | None = release
 

@@ -1,8 +1,12 @@
 """traghetto serve."""
 
 import asyncio
+import contextlib
 import os
+import shutil
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -93,5 +97,19 @@ def _serve_many(config: Config, file: str, listener: socket.socket, workers: int
     settings = options("proxy.app:create", config, log_level)
     settings.factory, settings.workers = True, workers
     listener.listen(settings.backlog)
-    click.echo(f"{NAME}: {workers} workers on {origin(listener)}", err=True)
-    Multiprocess(settings, [listener]).run()
+    with _one_engine():
+        click.echo(f"{NAME}: {workers} workers on {origin(listener)}", err=True)
+        Multiprocess(settings, [listener]).run()
+
+
+@contextlib.contextmanager
+def _one_engine() -> Iterator[None]:
+    """Workers share one process that has the local models; who needs it first starts it."""
+    from adapters.llama.sharing.remote import SOCKET
+
+    folder = tempfile.mkdtemp(prefix="traghetto-")
+    os.environ[SOCKET] = os.path.join(folder, "engine")
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -31,8 +31,8 @@ class Served:
         self.log: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        ready = self.said("ready on ")
-        self.port = int(ready.split("ready on http://127.0.0.1:")[1].split()[0])
+        ready = self.said(" on http://127.0.0.1:")
+        self.port = int(ready.split(" on http://127.0.0.1:")[1].split()[0])
 
     def _read(self) -> None:
         assert self.process.stderr is not None
