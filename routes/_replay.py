@@ -287,11 +287,11 @@ async def joined(flight: Flight, call: Call) -> Joined:
 
 async def fingerprint(call: Call) -> str:
     """What the request asks for, as a hash: its body; of a form its fields and files, without the boundary between them."""
-    parts: list[bytes] = [call.raw] if call.raw else []
+    parts: list[bytes | memoryview] = [call.raw] if call.raw else []
     if not parts:
         for name in sorted(call.fields):
             parts += [name.encode(), b"\0", bytes(call.fields[name]), b"\0"]
-        parts += [payload.read() for payload in _payloads((call.request, call.upload))]
+        parts += [payload.as_sent for payload in _payloads((call.request, call.upload))]
     if sum(map(len, parts)) > HASH_HERE:
         return await asyncio.to_thread(body_hash, *parts)
     return body_hash(*parts)

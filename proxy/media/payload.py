@@ -96,6 +96,11 @@ class Payload:
             return bytes(self._raw)
         return self._decode(self._encoded)
 
+    @property
+    def as_sent(self) -> memoryview:
+        """The bytes as they came, encoded or not, without a copy: for what only compares."""
+        return self._encoded if self._raw is None else memoryview(self._raw)
+
     def view(self) -> bytes | memoryview:
         """As `read`, but what came as bytes is not copied: for what only passes it on."""
         return self.read() if self._raw is None else memoryview(self._raw)

@@ -67,3 +67,4 @@ def test_a_view_is_no_copy():
     raw = Payload(memoryview(body)[:3])
     assert raw.view() == b"abc"
     assert payload.view() == b"another"
+    assert (bytes(payload.as_sent), bytes(raw.as_sent)) == (base64.b64encode(b"another"), b"abc")
