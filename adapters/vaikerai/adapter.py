@@ -89,7 +89,7 @@ class VaikerAI:
     def _texts(self, job: Job, made: dict[str, Any]) -> Texts:
         urls = made.get("urls")
         url = urls.get("stream") if isinstance(urls, dict) else None
-        if not isinstance(url, str) or not self.options.stream_hosts:
+        if job.over or not isinstance(url, str) or not self.options.stream_hosts:
             return PredictionTexts(job, self.name)
         return EventTexts(job, self.name, lambda: self._events(url))
 

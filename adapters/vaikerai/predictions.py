@@ -57,7 +57,7 @@ class Predictions:
         job = self._watch(identity, manner)
         if isinstance(made.get("status"), str) and (look := look_of(made, self._api.name)).over:
             job.learn(look)
-        elif made.get("output") is not None:
+        elif not stream and made.get("output") is not None:
             job.hint(Manner.STEADY)  # it has all that is asked for, and is only not over by its books
         return Started(job, made)
 

@@ -1,6 +1,7 @@
 """One predictions upstream: references, predictions to their end, and cancelling."""
 
 import asyncio
+import base64
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,8 +15,10 @@ from fakes.calls import chat_call, drained
 from fakes.doubles import faults
 from fakes.doubles.clockwork import Pace
 from fakes.doubles.vaikerai import VaikerDouble
-from proxy.call import Target, UsageSource
-from proxy.errors import Fault, UpstreamError
+from fakes.hostile_images import picture
+from fakes.predictions import predicting
+from proxy.call import Operation, Target, UsageSource
+from proxy.errors import BadRequest, Fault, NotFound, UpstreamError
 
 LLAMA = "meta/meta-llama-3-70b-instruct"
 HASH = hashlib.sha256(b"acme/poll-only").hexdigest()
@@ -121,3 +124,84 @@ async def test_probe_and_models() -> None:
             await upstream.probe(Target("up", "no/body"))
         assert caught.value.fault is Fault.MISSING
         assert [row["id"] for row in await upstream.models("LLAMA-3")] == [LLAMA]
+
+
+def picture_of(url: str) -> list[dict[str, Any]]:
+    parts = [{"type": "text", "text": "what is it?"}, {"type": "image_url", "image_url": {"url": url}}]
+    return [{"role": "user", "content": parts}]
+
+
+@pytest.mark.asyncio
+async def test_a_chat_about_a_picture() -> None:
+    inline = "data:image/png;base64," + base64.b64encode(picture("png", 64, 64)).decode()
+    async with house() as (double, upstream):
+        target = Target("up", "openai/gpt-4o-mini")
+        for url in (inline, "https://pictures.example/a.png"):
+            await upstream.open(chat_call(target, messages=picture_of(url)), target)
+            made = list(double.jobs.values())[-1]
+            assert made.given["image_input"] == [url]
+            assert made.given["messages"] == [{"role": "user", "content": "what is it?"}]
+        with pytest.raises(BadRequest) as caught:
+            await upstream.open(chat_call(target, messages=picture_of("ftp://x/a.png")), target)
+        assert caught.value.param == "messages[0].content[1]"
+
+
+@pytest.mark.asyncio
+async def test_prefer_wait() -> None:
+    """The answer to the create has the text; one read confirms it, and has the counts."""
+    async with predicting({"prefer_wait_s": 5}, preset="replicate") as (double, upstream):
+        reply = await upstream.open(chat_call(TARGET), TARGET)
+        assert b"You said: hello" in await drained(reply)
+        assert reply.usage.source is UsageSource.UPSTREAM
+        assert double.seen("POST")[0].headers["prefer"] == "wait=5"
+        assert len(double.seen("GET", "/predictions/")) == 1
+        await drained(await upstream.open(chat_call(TARGET, stream=True), TARGET))
+        assert "prefer" not in double.seen("POST")[1].headers, "a stream does not wait"
+
+
+@pytest.mark.asyncio
+async def test_prefer_wait_may_not_be_enough() -> None:
+    slow = Pace(queue=0.5, first=0.5, token=0.3)
+    async with predicting({"prefer_wait_s": 1}, preset="replicate", pace=slow) as (double, upstream):
+        assert b"You said: hello" in await drained(await upstream.open(chat_call(TARGET), TARGET))
+        assert double.created == 1
+
+
+@pytest.mark.asyncio
+async def test_what_it_cannot_serve() -> None:
+    async with house() as (_, upstream):
+        call = chat_call(TARGET)
+        call.operation = Operation.TRANSCRIPTION
+        with pytest.raises(UpstreamError) as caught:
+            await upstream.open(call, TARGET)
+        assert (caught.value.fault, caught.value.accepted) == (Fault.UNSUPPORTED, False)
+        with pytest.raises(NotFound):
+            await upstream.report({}, b"{}")
+
+
+@pytest.mark.parametrize(
+    ("given", "base_url", "files", "streams"),
+    [
+        ({}, "https://api.vaikerai.com/v1", ("files.vaikerai.com",), ()),
+        (
+            {"preset": "replicate"},
+            "https://api.replicate.com/v1",
+            ("replicate.delivery",),
+            ("stream.replicate.com", "c.replicate.net"),
+        ),
+        (
+            {"preset": "replicate", "base_url": "http://x/v1", "file_hosts": ("f",), "stream_hosts": ()},
+            "http://x/v1",
+            ("f",),
+            (),
+        ),
+    ],
+)
+def test_presets(given: Any, base_url: str, files: tuple[str, ...], streams: tuple[str, ...]) -> None:
+    options = VaikerAIOptions(**given)
+    assert (options.base_url, options.file_hosts, options.stream_hosts) == (base_url, files, streams)
+
+
+def test_a_secret_that_is_none_is_told_at_the_start() -> None:
+    with pytest.raises(ValueError, match="whsec_"):
+        build("up", VaikerAIOptions(api_key="k", webhook_secret="not one"))
