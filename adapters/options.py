@@ -57,6 +57,7 @@ class OpenAIOptions(Remote, frozen=True, forbid_unknown_fields=True, tag="openai
     drops: frozenset[str] = frozenset()  # parameters that this upstream does not take
     max_batch: int = 2048  # embeddings: inputs per request
     max_batch_tokens: Annotated[int, Meta(ge=0)] = 0  # embeddings: tokens per request, over all inputs; 0: any number
+    voices: dict[str, str] = {}  # speech: names that callers use → its own; "default" where none is named
     image_sizes: tuple[ImageSize, ...] = ()  # what it draws; another size is drawn at the nearest and fitted. (): any
     image_response_format: bool = True  # false where images refuse `response_format`, as OpenAI's own models
     image_takes: frozenset[str] = frozenset()  # parameters of image/generate that it takes under the same names
@@ -186,6 +187,7 @@ USUAL_KEYS: dict[str, tuple[str, dict[str, object]]] = {
             "image_sizes": ["1024x1024", "1536x1024", "1024x1536"],
             "image_response_format": False,
             "max_batch_tokens": 300_000,
+            "voices": {"default": "alloy"},
         },
     ),
     "VENICE_API_KEY": ("venice", {"kind": "venice"}),

@@ -84,7 +84,10 @@ class Others:
         request: SpeechRequest = call.request
         done = sort_out(call.fields, self._caps, self._options.drops | {"streaming"})
         call.dropped = [name for name in done.dropped if name != "streaming"]  # it streams in any case
-        body = encode({"model": target.model, "input": request.input, **done.kept})
+        spoken: dict[str, Any] = {"model": target.model, "input": request.input, **done.kept}
+        if (voice := self._options.voices.get(request.voice_name("default"))) is not None:
+            spoken["voice"] = voice
+        body = encode(spoken)
         response = await self._send("POST", "/audio/speech", [_JSON, ("x-request-id", call.id)], body)
         type_ = response.header("content-type") or FORMATS[request.response_format or "mp3"].content_type
         usage = Usage(characters=len(request.input))

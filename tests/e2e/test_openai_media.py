@@ -291,6 +291,20 @@ def test_speech_is_heard_again() -> None:
     assert told.text == f"a voice for {heard.seconds:.1f} seconds"
 
 
+def test_voices_have_other_names_elsewhere(double: OpenAIMedia) -> None:
+    """By the table of the upstream; a name that is not in it passes as it is, and is refused there if it is not known."""
+    toml = f'[upstreams.up]\nkind = "openai"\nbase_url = "{double.base_url}"\napi_key = "{double.key}"\n'
+    with gateway(toml + 'voices = {af_sky = "nova", default = "alloy"}\n') as gate:
+        for voice, theirs in (("af_sky", "nova"), (None, "alloy"), ("shimmer", "shimmer")):
+            body = {"model": "up/voice", "input": "good day", "response_format": "wav", "voice": voice}
+            sound = httpx.post(gate.v1 + "/audio/speech", json=body)
+            assert sound.status_code == 200, sound.text
+            assert hear(sound.content).seconds > 0.1
+            assert double.seen("POST", "speech")[-1].json["voice"] == theirs
+        refused = httpx.post(gate.v1 + "/audio/speech", json={**body, "voice": "bm_george"})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "voice")
+
+
 def test_a_dry_run_asks_nobody(gate: Gateway, double: OpenAIMedia) -> None:
     before = len(double.requests)
     sent = httpx.post(

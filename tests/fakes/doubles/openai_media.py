@@ -40,6 +40,7 @@ BRUSH = {
     "brush-old": {"model", "prompt", "n", "size", "response_format", "quality", "style", "user"},
 }
 HEARD_AS = ("flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "ogg", "wav", "webm")
+VOICES = {"alloy", "echo", "fable", "nova", "onyx", "shimmer"}
 MAX_BATCH = 3
 
 
@@ -284,6 +285,19 @@ class OpenAIMedia(Double):
         if name not in self.files or seen.query.get("sig") != "secret":
             return Answer(403, b"", {})
         return Answer(200, self.files[name], {"content-type": "image/png"})
+
+    # -- voice --------------------------------------------------------------------------------------------------------
+
+    @route("POST", "/v1/audio/speech")
+    async def speech(self, seen: Seen) -> Answer:
+        body = self._json(
+            seen, {"model", "input", "voice", "response_format", "speed", "instructions", "stream_format"}
+        )
+        if body.get("voice") not in VOICES:
+            raise self.bad(f"Input should be one of {sorted(VOICES)}", "voice")
+        form = body.get("response_format", "mp3")
+        sound = media.AUDIO[form](0.1 + 0.05 * len(body["input"]) / body.get("speed", 1))
+        return Answer(200, sound, {"content-type": media.AUDIO_MIME[form]})
 
     # -- vectors ------------------------------------------------------------------------------------------------------
 
