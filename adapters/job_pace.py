@@ -1,11 +1,12 @@
 """When a job is looked at, and what a look shows: the numbers and values under the job engine.
 
 It owns the polling schedule, the phases of a job and the engine's idea of time; it refuses to know tasks, upstreams and
-sockets. Everything here is a pure function or a value, but for the real clock.
+sockets. Everything here is a pure function or a value, but for the real clock and the number of workers.
 """
 
 import asyncio
 import contextlib
+import os
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -76,6 +77,12 @@ def wait_s(reads: int, misses: int, look: Look | None, manner: Manner, *, abando
     if manner is Manner.LIVE and look is not None and look.phase is Phase.RUNNING:
         return LIVE_S
     return SCHEDULE_S[min(reads, len(SCHEDULE_S) - 1)]
+
+
+def workers() -> int:
+    """How many processes of this server ask the same upstreams; each has an engine of its own."""
+    said = os.environ.get("TRAGHETTO_WORKERS", "")
+    return max(1, int(said)) if said.isdecimal() else 1
 
 
 class Clock(Protocol):

@@ -26,6 +26,7 @@ from adapters.job_pace import (
     Manner,
     Monotonic,
     wait_s,
+    workers,
 )
 from proxy.errors import ClientGone, Fault, TraghettoError, Unavailable, UpstreamError
 
@@ -128,7 +129,8 @@ class Job:
 
 
 class JobEngine:
-    """All jobs of one upstream. `reads_per_s` is what the upstream allows for polling (None: no limit known)."""
+    """All jobs of one upstream in this process. `reads_per_s` is what the upstream allows for polling, of all workers
+    together (None: no limit known)."""
 
     def __init__(
         self,
@@ -140,7 +142,7 @@ class JobEngine:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.name = name
-        self._spacing = 1 / (SHARE * reads_per_s) if reads_per_s else 0.0
+        self._spacing = workers() / (SHARE * reads_per_s) if reads_per_s else 0.0
         self._max_reads = max_reads
         self._clock = clock or Monotonic()
         self._chance = chance

@@ -2,7 +2,7 @@
 
 import pytest
 
-from adapters.job_pace import Look, Manner, Phase, wait_s
+from adapters.job_pace import Look, Manner, Phase, wait_s, workers
 
 QUEUED, RUNNING = Look(Phase.QUEUED), Look(Phase.RUNNING)
 
@@ -37,3 +37,12 @@ def test_a_note_says_what_is_known_and_nothing_that_the_upstream_wrote() -> None
     )
     assert look.note == "status=queued queue_position=3 progress=12%"
     assert RUNNING.note == "status=running"
+
+
+@pytest.mark.parametrize(("said", "count"), [(None, 1), ("", 1), ("4", 4), ("0", 1), ("many", 1), ("-3", 1)])
+def test_workers(monkeypatch: pytest.MonkeyPatch, said: str | None, count: int) -> None:
+    if said is None:
+        monkeypatch.delenv("TRAGHETTO_WORKERS", raising=False)
+    else:
+        monkeypatch.setenv("TRAGHETTO_WORKERS", said)
+    assert workers() == count

@@ -626,3 +626,17 @@ def test_what_was_learned_elsewhere_counts_like_a_read() -> None:
             assert (up.reads, up.overs, engine.in_flight) == ([], 1, 0)
 
     run(body)
+
+
+def test_workers_share_what_an_upstream_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        monkeypatch.setenv("TRAGHETTO_WORKERS", "4")
+        async with engine_on(clock, reads_per_s=8.0) as engine:
+            up = Upstream(clock)
+            jobs = [engine.watch(str(n), up.poll, deadline_s=600) for n in range(10)]
+            assert engine.floor_s == pytest.approx(10.0), "half of 8 for all four: one a second here"
+            for job in jobs:
+                job.leave()
+
+    run(body)
