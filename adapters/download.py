@@ -253,4 +253,5 @@ def _too_large(want: Want) -> str:
 
 
 def _textual(head: bytes) -> bool:
-    return head.lstrip()[:1] in (b"<", b"{", b"[") or (head.isascii() and head.decode().isprintable())
+    """Whether these bytes are text: samples of sound are printable by chance only."""
+    return all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head) or head.lstrip()[:1] in (b"<", b"{", b"[")

@@ -361,7 +361,7 @@ async def test_first_bytes_tell_what_a_file_is(head: bytes, type_: str | None) -
     assert sniff(head[:64]) == type_
 
 
-@pytest.mark.parametrize("body", [b"<html>", b'  {"error": "no"}', b"Internal Server Error"])
+@pytest.mark.parametrize("body", [b"<html>\xff", b'  {"error": "no"}', b"Internal\r\nServer Error"])
 async def test_bare_samples_are_taken_on_trust_but_text_is_not(body: bytes) -> None:
     async with RawServer(says(answer(body, "200 OK", "content-type: audio/pcm"))) as server:
         assert "kind of audio" in await refusal(downloads(server), url(server), AUDIO)
