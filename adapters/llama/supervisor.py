@@ -126,7 +126,7 @@ class Engine:
         self._calls[generation.id] = generation
         try:
             self._send(frames.Gen(generation.id, request))
-        except (frames.FrameError, msgspec.MsgspecError, UnicodeEncodeError, TypeError) as error:
+        except (frames.FrameError, msgspec.MsgspecError, UnicodeEncodeError, TypeError, OverflowError) as error:
             del self._calls[generation.id]
             raise faults.unencodable(error) from error
         return generation

@@ -15,7 +15,9 @@ from proxy.wire.body import NO_OPS, tree, unknown_keys
 Unit = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Temperature = Annotated[float, Meta(ge=0, le=2)]
-Count = Annotated[int, Meta(ge=0)]
+MOST = (1 << 31) - 1  # of what is counted, and of a token's id
+Count = Annotated[int, Meta(ge=0, le=MOST)]
+Whole = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 FORMATS = ("json_schema", "json_object", "text")  # of `response_format`, under /api/v1
 
 
@@ -105,7 +107,7 @@ class ChatRequest(msgspec.Struct):
     max_completion_tokens: Count | None = None
     temperature: Temperature | None = None
     top_p: Unit | None = None
-    top_k: Annotated[int, Meta(ge=-1)] | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=MOST)] | None = None
     min_p: Unit | None = None
     min_temp: Temperature | None = None
     max_temp: Temperature | None = None
@@ -113,9 +115,9 @@ class ChatRequest(msgspec.Struct):
     presence_penalty: Penalty | None = None
     repetition_penalty: Annotated[float, Meta(ge=0)] | None = None
     n: Annotated[int, Meta(ge=1, le=128)] | None = None
-    seed: int | None = None
+    seed: Whole | None = None
     stop: str | Annotated[list[str], Meta(max_length=16)] | None = None
-    stop_token_ids: list[int] | None = None
+    stop_token_ids: list[Count] | None = None
     ignore_eos: bool | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
@@ -156,7 +158,7 @@ class ChatRequest(msgspec.Struct):
 class VeniceChatRequest(ChatRequest):
     """What Venice's schema makes narrower."""
 
-    seed: Annotated[int, Meta(gt=0)] | None = None
+    seed: Annotated[int, Meta(gt=0, le=(1 << 63) - 1)] | None = None
     top_k: Count | None = None
     stop: str | Annotated[list[str], Meta(min_length=1, max_length=4)] | None = None
 

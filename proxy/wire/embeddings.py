@@ -26,7 +26,7 @@ class EmbeddingsRequest(msgspec.Struct):
 
     model: Annotated[str, Meta(min_length=1, max_length=512)]
     input: str | list[str | int | list[int]]
-    dimensions: Annotated[int, Meta(ge=1)] | None = None
+    dimensions: Annotated[int, Meta(ge=1, le=MAX_ID)] | None = None
     encoding_format: Literal["float", "base64"] | None = None
     user: str | None = None
 

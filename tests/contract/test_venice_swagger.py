@@ -60,7 +60,11 @@ DIFFERENCES: dict[str, tuple[str, ...]] = {
     ),
     "a limit where the seed has none, and nothing beyond it can be": (
         "* body model: m??Length none is *",
-        "POST /chat/completions body max_*tokens: minimum none is 0",
+        "POST /chat/completions body max_*tokens: m??imum none is *",
+        "POST /chat/completions body seed: maximum none is *",
+        "POST /chat/completions body top_k: maximum none is *",
+        "POST /chat/completions body stop_token_ids[[]]: m??imum none is *",
+        "POST /embeddings body dimensions: maximum none is *",
         "POST /chat/completions body n: m??imum none is *",
         "POST /chat/completions body top_logprobs: maximum none is 20",
         "POST /chat/completions body tools[[]].function.name: minLength none is 1",

@@ -20,14 +20,14 @@ BOTH, VENICE, OPENAI = ("/v1", "/api/v1"), ("/api/v1",), ("/v1",)
 
 
 class Limit(NamedTuple):
-    """`good` and `bad` are values of `field`; what goes with each value may stand in a dict under `...`."""
+    """`good` and `bad` are values of `field`; what has to go with them is in `also`."""
 
     route: str
     field: str
     good: list[Any]
     bad: list[Any]
     prefixes: tuple[str, ...] = BOTH
-    also: dict[str, Any] = {}
+    also: dict[str, Any] | None = None
 
 
 def png(width: int = 256, height: int = 256) -> str:
@@ -56,6 +56,7 @@ def text(*parts: dict[str, Any]) -> list[dict[str, Any]]:
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"]}
 FORMATTED = {"max_tokens": 30}
+QUICK = {"speed": 4, "response_format": "pcm"}
 
 LIMITS = [
     Limit(CHAT, "temperature", [0, 2], [-0.01, 2.01, "1"]),
@@ -68,11 +69,11 @@ LIMITS = [
     Limit(CHAT, "repetition_penalty", [0.5, 1.2], [-0.01]),
     Limit(CHAT, "top_k", [0, 40], [1.5]),
     Limit(CHAT, "top_k", [], [-1], VENICE),
-    Limit(CHAT, "seed", [1, 2**31], ["1"]),
+    Limit(CHAT, "seed", [1, 2**63 - 1], ["1", 2**63]),
     Limit(CHAT, "seed", [], [0, -1], VENICE),
-    Limit(CHAT, "seed", [0, -1], [], OPENAI),
+    Limit(CHAT, "seed", [0, -(2**63)], [-(2**63) - 1], OPENAI),
     Limit(CHAT, "n", [1, 4], [0, 129]),
-    Limit(CHAT, "max_tokens", [1], [-1, 1.5]),
+    Limit(CHAT, "max_tokens", [1], [-1, 1.5, 2**31]),
     Limit(CHAT, "max_completion_tokens", [1], [-1]),
     Limit(CHAT, "top_logprobs", [0, 20], [-1, 21], also={"logprobs": True}),
     Limit(CHAT, "stop", ["x", ["x"], list("wxyz")], [[1], 5]),
@@ -98,10 +99,10 @@ LIMITS = [
     Limit(EMBED, "dimensions", [1, 64], [0, 1.5]),
     Limit(EMBED, "encoding_format", ["float", "base64"], ["hex"]),
     Limit(EMBED, "model", ["default"], ["", "x" * 513]),
-    Limit(SPEECH, "input", ["x", "abcd " * 819 + "."], ["", "x" * 4097]),
+    Limit(SPEECH, "input", ["x", "abcd " * 819 + "."], ["", "x" * 4097], also=QUICK),
     Limit(SPEECH, "speed", [0.25, 4], [0.24, 4.01]),
     Limit(SPEECH, "response_format", ["mp3", "opus", "aac", "flac", "wav", "pcm"], ["ogg"]),
-    Limit(SPEECH, "voice", list(VOICES), ["nobody"]),
+    Limit(SPEECH, "voice", list(VOICES), ["nobody"], also=QUICK),
     Limit(SPEECH, "streaming", [True, False], ["yes"]),
     Limit(GENERATE, "prompt", ["x", "x" * 1500], ["", "x" * 1501]),
     Limit(GENERATE, "negative_prompt", ["", "x" * 1500], ["x" * 1501]),
@@ -171,7 +172,7 @@ def named(answer: httpx.Response, field: str, status: int = 400) -> bool:
 
 @pytest.mark.parametrize(("prefix", "limit"), CASES, ids=lambda x: x if isinstance(x, str) else f"{x.route} {x.field}")
 def test_both_edges(client: httpx.Client, prefix: str, limit: Limit) -> None:
-    base = {**BASE[limit.route], **limit.also}
+    base = {**BASE[limit.route], **(limit.also or {})}
     for value in limit.good:
         answer = client.post(prefix + limit.route, json={**base, limit.field: value})
         assert answer.status_code == 200, f"{str(value)[:80]}: {answer.text[:300]}"
@@ -190,6 +191,26 @@ def test_unknown_fields_are_refused_by_name(client: httpx.Client, route: str) ->
         assert named(open_, "vendor_key")
     else:
         assert open_.status_code == 200
+
+
+HUGE = 10**25
+
+
+@pytest.mark.parametrize("prefix", BOTH)
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"maxProperties": HUGE}}}]},
+        {"response_format": {"type": "json_schema", "json_schema": {"type": "integer", "maximum": HUGE}}},
+        {"messages": [{**HELLO, "vendor": HUGE}]},
+        {"stop_token_ids": [HUGE]},
+        {"seed": HUGE},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+def test_numbers_beyond_64_bits(client: httpx.Client, prefix: str, more: dict[str, Any]) -> None:
+    """JSON has no end to its integers; engines have."""
+    assert client.post(prefix + CHAT, json={**BASE[CHAT], **more}).status_code == 400
 
 
 REQUIRED = {CHAT: ("model", "messages"), EMBED: ("model", "input"), SPEECH: ("input",), GENERATE: ("model", "prompt")}

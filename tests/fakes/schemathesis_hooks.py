@@ -7,7 +7,9 @@ NOT_SUPPORTED = ("/audio/transcriptions",)
 
 
 @schemathesis.check
-def no_failure_of_ours(ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case) -> None:
+def no_failure_of_ours(
+    ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case
+) -> None:
     """No 5xx, but a 501 where the kind of thing is not there at all; and every answer has its name."""
     del ctx
     if response.status_code == 400 and b"Invalid HTTP request" in response.content:
