@@ -16,7 +16,7 @@ KINDS: dict[str, str] = {
     "llama": "adapters.llama.adapter:build",
     "echo": "adapters.echo:build",
     "offline": "adapters.offline.adapter:build",
-    "venice": "adapters.venice:build",
+    "venice": "adapters.venice.adapter:build",
     "novita": "adapters.novita.llm:build",
     "bytez": "adapters.bytez.chat:build",
     "aime": "adapters.aime.adapter:build",

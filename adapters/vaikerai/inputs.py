@@ -38,16 +38,7 @@ CAPS = Caps(
             *(Operation.IMAGES, Operation.IMAGE_EDIT, Operation.UPSCALE),
         }
     ),
-    # What models of each sort usually have; the schema of the one that serves decides.
-    forwards=frozenset(
-        {
-            *SAME,
-            *("n", "size", "width", "height", "steps", "cfg_scale", "negative_prompt", "style_preset", "format"),
-            *("output_format", "output_compression", "response_format", "return_binary", "embed_exif_metadata"),
-            *("image", "image[]", "images", "mask", "scale"),
-            *("voice", "speed", "streaming", "stream_format", "encoding_format"),
-        }
-    ),
+    forwards=frozenset(SAME),
     translates={"max_tokens": "max_new_tokens", "max_completion_tokens": "max_new_tokens", "stop": "stop_sequences"},
     refuses=TEXT_ONLY_REFUSES,
     refuses_elsewhere={Operation.EMBEDDINGS: frozenset({"dimensions"}), Operation.SPEECH: frozenset({"instructions"})},

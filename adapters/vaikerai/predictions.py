@@ -6,7 +6,8 @@ only wakes a job, what a job came to is read from the upstream.
 """
 
 import asyncio
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from adapters.job_pace import Look, Manner, Phase
@@ -17,6 +18,7 @@ from adapters.vaikerai.reference import Reference
 from proxy.errors import Fault, UpstreamError
 
 SPARE_S = 10  # behind our own deadline the service cancels by itself, should we have died
+T = TypeVar("T")
 
 
 class Started(NamedTuple):
@@ -126,6 +128,27 @@ class Predictions:
         if not job.over:
             self._jobs[identity] = job
         return job
+
+
+async def together(works: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """The results of all, in order; the first that fails ends the others and is raised as it is."""
+    if len(works) == 1:
+        return [await works[0]()]
+
+    async def run(work: Callable[[], Awaitable[T]]) -> T:
+        return await work()
+
+    tasks = [asyncio.get_running_loop().create_task(run(work)) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+        return [task.result() for task in tasks]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _id_of(prediction: dict[str, Any]) -> str | None:

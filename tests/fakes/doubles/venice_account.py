@@ -44,6 +44,7 @@ class Account(Double):
         self.balance = balance
         self.requests_per_min, self.failures_allowed = requests_per_min, failures_allowed
         self.created = 0
+        self.news: dict[str, str] = {}  # more headers of what inference answers
         self.ledger: list[dict[str, Any]] = []
         self.limit_log: list[dict[str, Any]] = []
         self.keys: dict[str, dict[str, Any]] = {}
@@ -170,6 +171,8 @@ class Account(Double):
             "cf-ray": f"{next(self._numbers):016x}-VCE",
             "x-venice-version": "20250709.013306",
         } | answer.headers
+        if answer.status < 300 and any(part in seen.path for part in INFERENCE):
+            answer.headers |= self.news
         if 400 <= answer.status < 500 and answer.status != 429 and any(part in seen.path for part in INFERENCE):
             now = time.monotonic()
             self._failures.append(now)

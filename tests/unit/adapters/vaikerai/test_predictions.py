@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from adapters.job_pace import Manner
-from adapters.vaikerai.predictions import together
 from adapters.vaikerai.reference import Reference
 from fakes.doubles import faults
 from fakes.doubles.clockwork import Pace
 from fakes.predictions import predicting
-from proxy.errors import Fault, UpstreamError
+from proxy.errors import UpstreamError
 
 HELLO = {"text": "you"}
 
@@ -65,30 +64,3 @@ async def test_a_report_wakes_who_waits_and_nobody_else() -> None:
         assert (await waiting).text == "hello you"
         assert time.monotonic() - began < 5
         assert not upstream._predictions.news(made["id"]), "what is over is not opened again"
-
-
-async def test_together_is_in_order_and_ends_with_the_first_failure() -> None:
-    ended: list[str] = []
-
-    async def good(name: str) -> str:
-        try:
-            await asyncio.sleep(0)
-        finally:
-            ended.append(name)
-        return name
-
-    async def endless() -> str:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.append("endless")
-        raise AssertionError
-
-    async def bad() -> str:
-        raise UpstreamError(Fault.SERVER, "first")
-
-    assert await together([lambda: good("a"), lambda: good("b"), lambda: good("c")]) == ["a", "b", "c"]
-    ended.clear()
-    with pytest.raises(UpstreamError, match="first"):
-        await together([endless, bad, endless])
-    assert ended == ["endless"] * 2

@@ -5,6 +5,7 @@ put in front as a system message; a slug that we do not know goes to Venice. Its
 """
 
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -12,12 +13,18 @@ from adapters._http import HttpClient, HttpResponse, TransportError
 from adapters.accents import Accented, object_in
 from adapters.faults import transport_fault
 from adapters.line import client_of
-from adapters.openai_api import failures
+from adapters.openai_api import failures, whole
+from adapters.openai_api.adapter import MAX_ANSWER
+from adapters.openai_api.other import Others
 from adapters.options import VeniceOptions
+from adapters.replies import Stream, Whole
+from adapters.venice.pictures import Pictures
+from adapters.venice.said import passed_on, wait_s
+from adapters.venice.sounds import speak
 from proxy.call import Call, Operation, Target
 from proxy.errors import Fault, UpstreamError
 from proxy.params import sort_out
-from proxy.ports import Caps
+from proxy.ports import Caps, Reply
 from proxy.wire.body import encode
 from proxy.wire.chat import ChatRequest
 
@@ -25,7 +32,12 @@ _TRUE = msgspec.Raw(b"true")
 _MAX_STOPS = 4
 
 CAPS = Caps(
-    operations=frozenset({Operation.CHAT}),
+    operations=frozenset(
+        {
+            *(Operation.CHAT, Operation.EMBEDDINGS, Operation.SPEECH),
+            *(Operation.IMAGES, Operation.IMAGE_EDIT, Operation.UPSCALE),
+        }
+    ),
     forwards=frozenset(
         {
             "frequency_penalty",
@@ -53,7 +65,16 @@ CAPS = Caps(
     ),
     refuses=frozenset({"functions", "function_call", "audio", "web_search_options"}),
     venice=True,
+    refuses_elsewhere={Operation.IMAGE_EDIT: frozenset({"mask"}), Operation.SPEECH: frozenset({"instructions"})},
 )
+_EMBEDDINGS = Caps(operations=frozenset({Operation.EMBEDDINGS}), forwards=frozenset({"dimensions", "encoding_format"}))
+# What it lists besides models: name → path.
+_SHELVES = {
+    "traits": "/models/traits",
+    "mappings": "/models/compatibility_mapping",
+    "styles": "/image/styles",
+    "characters": "/characters",
+}
 
 
 class Venice(Accented):
@@ -63,19 +84,89 @@ class Venice(Accented):
 
     def __init__(self, name: str, options: VeniceOptions, client: HttpClient) -> None:
         super().__init__(name, options, client, CAPS)
+        pictures = Pictures(name, self._send)
+        self._served = {
+            Operation.EMBEDDINGS: self._embed,
+            Operation.SPEECH: self._speak,
+            Operation.IMAGES: pictures.draw,
+            Operation.IMAGE_EDIT: pictures.edit,
+            Operation.UPSCALE: pictures.enlarge,
+        }
+
+    async def open(self, call: Call, target: Target) -> Reply:
+        """See `Adapter.open`."""
+        if (serve := self._served.get(call.operation)) is not None:
+            return await serve(call, target)
+        return await super().open(call, target)
+
+    async def _embed(self, call: Call, target: Target) -> Reply:
+        seen: list[HttpResponse] = []
+
+        async def send(method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> HttpResponse:
+            seen.append(await self._send(method, path, headers, body))
+            return seen[-1]
+
+        reply = await Others(self.name, self.options, _EMBEDDINGS, send).open(call, target)
+        reply.headers = passed_on(seen[-1].headers, call.dialect)
+        return reply
+
+    async def _speak(self, call: Call, target: Target) -> Stream:
+        return await speak(call, target, self._send, self.name)
+
+    async def _whole(self, call: Call, response: HttpResponse) -> Whole:
+        reply = await super()._whole(call, response)
+        reply.headers += passed_on(response.headers, call.dialect)
+        return reply
+
+    async def _stream(self, call: Call, response: HttpResponse) -> Reply:
+        reply = await super()._stream(call, response)
+        reply.headers += passed_on(response.headers, call.dialect)
+        return reply
+
+    # ── what operators ask ───────────────────────────────────────────────────────────────────────────────────────────
+
+    async def probe(self, target: Target | None = None) -> str:
+        names = [str(row["id"]) for row in await self.models()]
+        if target is not None and target.model.partition(":")[0] not in names:
+            return f"reachable, but it does not list {target.model!r} among its {len(names)} models"
+        return f"reachable, {len(names)} models"
+
+    async def models(self, search: str = "") -> list[dict[str, object]]:
+        """Of all types."""
+        rows = (await self._listed_at("/models", "type=all")).get("data")
+        named = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        return [row for row in named if search.lower() in str(row.get("id", "")).lower()]
+
+    @property
+    def shelves(self) -> tuple[str, ...]:
+        return tuple(_SHELVES)
+
+    async def shelf(self, name: str, of: str = "") -> list[dict[str, object]]:
+        """See `HasShelves`; traits and mappings are a type's, which `of` names (text)."""
+        by_type = name in ("traits", "mappings")
+        rows = (await self._listed_at(_SHELVES[name], urlencode({"type": of or "text"}) if by_type else "")).get("data")
+        if isinstance(rows, dict):
+            return [{"id": key, "model": value} for key, value in rows.items()]
+        listed = rows if isinstance(rows, list) else []
+        return [_character(row) if isinstance(row, dict) else {"id": row} for row in listed]
 
     async def balance(self) -> str:
         """See `KnowsBalance`; it takes an ADMIN key."""
-        response = await self._send("GET", "/api_keys/rate_limits", [], b"")
+        said: Any = (await self._listed_at("/api_keys/rate_limits")).get("data")
+        left = said.get("balances") if isinstance(said, dict) else None
+        amounts = {key: value for key, value in (left or {}).items() if isinstance(value, (int, float)) and value > 0}
+        return ", ".join(f"{value:.2f} {key}" for key, value in amounts.items()) or "0 USD"
+
+    async def _listed_at(self, path: str, query: str = "") -> dict[str, Any]:
+        response = await self._send("GET", f"{path}?{query}" if query else path, [], b"")
         try:
-            said: Any = object_in(await response.read(1 << 20)).get("data")
+            return whole.decoded(await response.read(MAX_ANSWER), self.name)
         except TransportError as error:
             raise transport_fault(error, self.name) from None
         finally:
             response.close()
-        left = said.get("balances") if isinstance(said, dict) else None
-        amounts = {key: value for key, value in (left or {}).items() if isinstance(value, (int, float)) and value > 0}
-        return ", ".join(f"{value:.2f} {key}" for key, value in amounts.items()) or "0 USD"
+
+    # ── chats ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _body(self, call: Call, target: Target) -> bytes:
         request: ChatRequest = call.request
@@ -112,6 +203,8 @@ class Venice(Accented):
     def _failure(self, response: HttpResponse, said: bytes) -> UpstreamError:
         """Venice's `details` say which field it means; the sentence beside them only that one is wrong."""
         error = super()._failure(response, said)
+        if error.retry_after_s is None and error.fault is Fault.RATE_LIMITED:
+            error.retry_after_s = wait_s(response.headers)
         if error.fault is Fault.REFUSED and (found := _first_detail(object_in(said).get("details"))):
             param, text = found
             worded = failures.Said(f"Invalid request: {param!r}: {text}", param=param)
@@ -119,6 +212,10 @@ class Venice(Accented):
                 response.status, encode({"error": msgspec.to_builtins(worded)}), error.retry_after_s, self.name
             )
         return error
+
+
+def _character(row: dict[str, Any]) -> dict[str, object]:
+    return {"id": row.get("slug"), "name": row.get("name"), "adult": row.get("adult"), "tags": row.get("tags")}
 
 
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:
