@@ -162,10 +162,7 @@ def litestar_app(desk: Desk, lifespan: Callable[[Litestar], Any]) -> ASGIApp:
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = fixed.get(scope["path"]) if scope["type"] == ScopeType.HTTP else None
-        if endpoint is not None:
-            await endpoint(scope, receive, send)
-        else:
-            await app(scope, receive, send)
+        await (endpoint or app)(scope, receive, send)
 
     return front
 

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from proxy.features import Features
 
 
-class Operation(StrEnum):
+class Word(StrEnum):
+    """A StrEnum that hashes as the string it is: the library's own hash is a Python function, and these are keys of dicts."""
+
+    __hash__ = str.__hash__
+
+
+class Operation(Word):
     """What a caller asks for; each has one route (two for images) and one shape of request and answer."""
 
     CHAT = "chat"
@@ -29,7 +35,7 @@ class Operation(StrEnum):
     TRANSCRIPTION = "transcription"
 
 
-class Dialect(StrEnum):
+class Dialect(Word):
     """Whose envelope errors and headers wear. The path chooses it, nothing else."""
 
     OPENAI = "openai"
@@ -37,7 +43,7 @@ class Dialect(StrEnum):
     ANTHROPIC = "anthropic"
 
 
-class UsageSource(StrEnum):
+class UsageSource(Word):
     """Where token counts come from; a ledger row says it."""
 
     UPSTREAM = "upstream"
@@ -61,7 +67,7 @@ class Usage(msgspec.Struct):
         return self.prompt_tokens + self.completion_tokens
 
 
-class Ending(StrEnum):
+class Ending(Word):
     """How a reply ended. A reply has none while it runs."""
 
     FINISHED = "finished"

@@ -60,7 +60,7 @@ class Health:
 
     def enter(self, target: Target) -> bool:
         """May this call go there? The first to ask after `open_s` becomes the trial."""
-        record = self.record(target)
+        record = self._records.get((target.upstream, target.model)) or self.record(target)
         if record.state is State.CLOSED:
             return True
         if self._clock() < record.opened + self.breaker.open_s:
@@ -77,11 +77,12 @@ class Health:
 
     def answered(self, target: Target, ttft_s: float | None = None) -> None:
         """The target gave a first frame (or refused the request knowingly)."""
-        record = self.record(target)
+        record = self._records.get((target.upstream, target.model)) or self.record(target)
         record.failures, record.state = 0, State.CLOSED
         record.calls += 1
         if ttft_s is not None:
-            record.ttft_s = _averaged(record.ttft_s, ttft_s)
+            old = record.ttft_s
+            record.ttft_s = ttft_s if old is None else old + DECAY * (ttft_s - old)
 
     def left(self, target: Target) -> None:
         """The call ended without a verdict (its client went away): a trial becomes possible again."""

@@ -73,7 +73,7 @@ class Metrics:
         self._seconds = Spread(f"{NAME}_request_seconds", "From the request to the last byte", ["route"])
         self.running = Gauge(f"{NAME}_running_calls", "Calls that hold a permit", registry=self.registry)
         self.endings = Tally(f"{NAME}_calls", "Calls by upstream and ending", ["upstream", "ending"])
-        self.tokens = Tally(f"{NAME}_tokens", "Tokens by upstream and direction", ["upstream", "direction"])
+        self.used: dict[str, list[int]] = {}  # tokens in and out, by upstream
         self.attempts = Tally(f"{NAME}_attempts", "Attempts by upstream and outcome", ["upstream", "outcome"])
         self.first_frame = Spread(f"{NAME}_first_frame_seconds", "From the attempt to its first frame", ["upstream"])
         self.unpriced = Tally(f"{NAME}_unpriced_calls", "Calls whose price is unknown", ["model"])
@@ -81,9 +81,15 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """What the registry asks for at a scrape."""
-        for each in (self._requests, self._seconds, self.endings, self.tokens, self.attempts, self.first_frame):
+        for each in (self._requests, self._seconds, self.endings, self.attempts, self.first_frame, self.unpriced):
             yield each.family()
-        yield self.unpriced.family()
+        tokens = CounterMetricFamily(
+            f"{NAME}_tokens", "Tokens by upstream and direction", labels=["upstream", "direction"]
+        )
+        for upstream, used in self.used.items():
+            tokens.add_metric([upstream, "in"], used[0])
+            tokens.add_metric([upstream, "out"], used[1])
+        yield tokens
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """One request ended."""
@@ -101,8 +107,11 @@ class Metrics:
                 self.first_frame.add((upstream,), attempt.ms / 1000)
         self.endings.add((upstream, ending))
         if usage is not None:
-            self.tokens.add((upstream, "in"), usage.prompt_tokens)
-            self.tokens.add((upstream, "out"), usage.completion_tokens)
+            used = self.used.get(upstream)
+            if used is None:
+                used = self.used[upstream] = [0, 0]
+            used[0] += usage.prompt_tokens
+            used[1] += usage.completion_tokens
         if call.plan is not None and call.plan.model.pricing is None and call.plan.model.listed:
             self.unpriced.add((call.plan.model.id,))
 

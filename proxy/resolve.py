@@ -15,6 +15,7 @@ from proxy.call import Call, Operation, Plan, Target
 from proxy.catalogue import TYPE_OF, Catalogue, Model
 from proxy.config import Measure, ModelType
 from proxy.errors import BadRequest, ModelUnknown, NotSupported, PermissionDenied, Unavailable, UnsupportedParameter
+from proxy.features import NONE as NOTHING_ASKED
 from proxy.features import Features, features_of, unknown_character
 from proxy.ports import Caps
 from proxy.traits import Measures
@@ -62,6 +63,7 @@ class Resolver:
         self.measures = measures
         self._house_prompt = house_prompt
         self._chance = chance
+        self._settled: dict[tuple[str, Operation], Plan] = {}  # one for each model and operation at most
 
     def plan(self, call: Call) -> Plan:
         """Who serves this call, in which order.
@@ -70,6 +72,13 @@ class Resolver:
             ModelUnknown, PermissionDenied, UnsupportedParameter, NotSupported, Unavailable, BadRequest
         """
         asked = call.request.model
+        settled = self._settled.get((asked, call.operation))
+        if (
+            settled is not None
+            and call.principal.models is None
+            and getattr(call.request, "venice_parameters", None) is None
+        ):
+            return settled
         model, via, features = self.find(asked, TYPE_OF[call.operation], call.operation)
         allowed = call.principal.models
         if allowed is not None and model.id not in allowed:
@@ -77,7 +86,17 @@ class Resolver:
         body = getattr(call.request, "venice_parameters", None)
         asks = features_of(body, features, self.catalogue, self._house_prompt)
         targets = self._usable(model, call, asks)
-        return Plan(model, self._ordered(targets), asked, via, asks)
+        plan = Plan(model, self._ordered(targets), asked, via, asks)
+        if via == "id" and asked == model.id and body is None and self._never_differs(model, call.operation):
+            self._settled[asked, call.operation] = plan
+        return plan
+
+    def _never_differs(self, model: Model, operation: Operation) -> bool:
+        """Whether every call of a model's name that asks for no feature has the same plan: one target, which refuses nothing.
+        What it depends on is the snapshot's, and so are we."""
+        if len(model.targets) != 1:
+            return False
+        return not self.cards[model.targets[0].upstream].caps.refused(operation)
 
     def find(
         self, asked: str, type_: ModelType, operation: Operation | None = None
@@ -133,7 +152,7 @@ class Resolver:
 
     def _usable(self, model: Model, call: Call, asks: Features) -> list[Target]:
         usable: list[Target] = []
-        venice_only = asks.needs_venice
+        venice_only = None if asks is NOTHING_ASKED else asks.needs_venice
         why: list[str] = []
         refusals: list[str] = []
         incapable = 0

@@ -22,7 +22,7 @@ from proxy.ports import Keyring, Reply
 from proxy.wire.body import encode
 from routes._errors import dialect_of, rendered
 from routes._inbound import Inbound, request_id
-from routes._outlet import OUTLET, AsgiOutlet, Outlet
+from routes._outlet import OUTLET, AsgiOutlet, Outlet, Way
 from routes._replay import Repeats, asked
 from routes._send import Broken, as_headers, packed, send_reply
 
@@ -94,7 +94,11 @@ class Endpoint:
         inbound = Inbound(scope, receive, outlet, self.dialect, request_id())
         code = 0
         try:
-            await self._serve(inbound)
+            route = self.routes.get(inbound.method)
+            if route is None:
+                await self._no_such_method(inbound)
+            else:
+                await self._serve(route, inbound)
         except TraghettoError as error:
             self._desk.accounts.failed(inbound.principal, error)
             code = await _refuse(inbound, error)
@@ -110,16 +114,15 @@ class Endpoint:
         finally:
             self._desk.metrics.request(self.path, code or outlet.status, time.perf_counter() - started)
 
-    async def _serve(self, inbound: Inbound) -> None:
-        route = self.routes.get(inbound.method)
-        if route is None:
-            if inbound.method == "OPTIONS":
-                headers = [("allow", self._allow), ("x-request-id", inbound.id)]
-                await inbound.outlet.whole(200, as_headers(headers), b"")
-                return
+    async def _no_such_method(self, inbound: Inbound) -> None:
+        if inbound.method != "OPTIONS":
             raise MethodNotAllowed(
                 f"{inbound.method} is not allowed here; allowed: {self._allow}.", headers=(("allow", self._allow),)
             )
+        headers = [("allow", self._allow), ("x-request-id", inbound.id)]
+        await inbound.outlet.whole(200, as_headers(headers), b"")
+
+    async def _serve(self, route: Route, inbound: Inbound) -> None:
         desk = self._desk
         if route.access is not Access.OPEN:
             try:
@@ -128,7 +131,7 @@ class Endpoint:
                 if not await desk.keyring.look_again(_secret(inbound)):
                     raise
                 inbound.principal = principal_of(inbound, route.access, desk.keyring)
-            if route.access is Access.KEY:
+            if route.access is Access.KEY and inbound.principal is not ANYBODY:
                 desk.accounts.let_in(inbound.principal)
         result = await route.handler(inbound, desk)
         if isinstance(result, Call):
@@ -144,25 +147,26 @@ async def _infer(call: Call, inbound: Inbound, desk: Desk) -> None:
     """Walk a call through the house while its client is watched."""
     outlet = inbound.outlet
     outlet.watch()
+    way: Way = outlet
     house = desk.house
     house.enter()
     try:
-        said = asked(inbound.scope["headers"]) if desk.repeats is not None else None
+        said = asked(inbound.headers) if desk.repeats is not None else None
         if said is None or desk.repeats is None:
             reply: Reply = await pipeline.run(call, house)
         else:
-            reply = await desk.repeats.open(said, call, house, outlet, inbound.scope["path"])
-        await send_reply(call, reply, outlet, inbound.header(b"accept-encoding"), desk.keepalive_s)
+            reply, way = await desk.repeats.open(said, call, house, outlet, inbound.scope["path"])
+        await send_reply(call, reply, way, inbound.header(b"accept-encoding"), desk.keepalive_s)
     except TraghettoError as error:
         error.headers = (*error.headers, *_route_headers(call))
         raise
     finally:
         house.leave()
-        outlet.unwatch()
+        way.unwatch()
 
 
 def _is_dry(inbound: Inbound) -> bool:
-    asked = inbound.header(b"x-traghetto-dry-run")
+    asked = inbound.header(b"x-traghetto-dry-run") if b"x-traghetto-dry-run" in inbound.headers else None
     if asked is None and inbound.scope["query_string"]:
         asked = inbound.query().get("dry_run")
     return asked is not None and asked.lower() in ("true", "1", "yes")

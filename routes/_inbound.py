@@ -4,6 +4,7 @@ Bodies may come gzipped (deflate and br too); what they unpack to counts against
 """
 
 import os
+import time
 import zlib
 from typing import Any
 from urllib.parse import parse_qsl
@@ -20,18 +21,19 @@ MAX_LAYERS = 2  # of packing: each may blow a body up to the limit once more
 
 
 def request_id() -> str:
-    """`req_` and 24 random hexadecimal digits."""
+    """`req_` and 24 hexadecimal digits: the time in ms, so that ids come in order (what is kept by id then grows at its end,
+    which halves the ledger's work), and 48 random bits."""
     if not _POOL:
-        _POOL.extend(os.urandom(12 * 256))
-    taken = _POOL[-12:]
-    del _POOL[-12:]
-    return "req_" + taken.hex()
+        _POOL.extend(os.urandom(6 * 512))
+    taken = _POOL[-6:]
+    del _POOL[-6:]
+    return f"req_{time.time_ns() // 1_000_000:012x}{taken.hex()}"
 
 
 class Inbound:
     """`id` is the request's; `path_params` come from the router."""
 
-    __slots__ = ("_headers", "dialect", "id", "outlet", "principal", "receive", "scope")
+    __slots__ = ("dialect", "headers", "id", "outlet", "principal", "receive", "scope")
 
     def __init__(self, scope: Scope, receive: Receive, outlet: Outlet, dialect: Dialect, id: str) -> None:
         self.scope = scope
@@ -40,14 +42,11 @@ class Inbound:
         self.dialect = dialect
         self.id = id
         self.principal: Principal = ANYBODY
-        self._headers: dict[bytes, bytes] | None = None
+        self.headers: dict[bytes, bytes] = dict(reversed(list(scope["headers"])))  # of a repeated one the first
 
     def header(self, name: bytes) -> str | None:
         """The first header of this (lower-case) name."""
-        headers = self._headers
-        if headers is None:
-            headers = self._headers = dict(reversed(list(self.scope["headers"])))
-        value = headers.get(name)
+        value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
     @property
@@ -70,22 +69,20 @@ class Inbound:
             BodyTooLarge: more than `limit` bytes, packed or unpacked. MediaUnsupported: an encoding we do not know.
             BadRequest: broken packing. ClientGone: it left before the body was here.
         """
-        length = self.header(b"content-length")
+        length = self.headers.get(b"content-length")
         if length and length.isdigit() and int(length) > limit:
             raise _too_large(limit)
-        message = await self.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone("The client left while it sent its request.")
-        data: bytes = message.get("body", b"")  # type: ignore[assignment]
-        if message.get("more_body"):
-            data = await self._rest(data, limit)
+        data = self.outlet.body()
+        if data is None:
+            data = await self._rest(limit)
         if len(data) > limit:
             raise _too_large(limit)
-        encoding = self.header(b"content-encoding")
-        return unpacked(data, encoding, limit) if encoding else data
+        encoding = self.headers.get(b"content-encoding")
+        return unpacked(data, encoding.decode("latin-1"), limit) if encoding else data
 
-    async def _rest(self, first: bytes, limit: int) -> bytes:
-        parts, size, more = [first], len(first), True
+    async def _rest(self, limit: int) -> bytes:
+        parts: list[bytes] = []
+        size, more = 0, True
         while more:
             message = await self.receive()
             if message["type"] == "http.disconnect":
@@ -100,8 +97,9 @@ class Inbound:
 
     def json_type(self) -> None:
         """Raises MediaUnsupported unless the body calls itself JSON (or nothing at all)."""
-        type_ = self.header(b"content-type")
-        if type_ is not None and type_ != "application/json":
+        said = self.headers.get(b"content-type")
+        if said is not None and said != b"application/json":
+            type_ = said.decode("latin-1")
             media = type_.partition(";")[0].strip().lower()
             if media != "application/json" and not media.endswith("+json"):
                 raise MediaUnsupported(

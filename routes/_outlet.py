@@ -17,22 +17,8 @@ OUTLET = "traghetto.outlet"  # the ASGI extension under which our own server han
 Header = tuple[bytes, bytes]
 
 
-class Outlet(Protocol):
-    """One answer: `whole`, or `begin`, then any number of `put` and `offer`, then `end`."""
-
-    status: int  # of the answer that has begun; 0 before
-    gone: bool  # the watched task was cancelled, since the client left
-    on_gone: Callable[[], None] | None  # called when the client leaves; unset, `cancel` is
-
-    def watch(self) -> None:
-        """From here on the running task is cancelled when the client leaves."""
-        ...
-
-    def cancel(self) -> None:
-        """Cancel the watched task: nobody waits for its answer."""
-        ...
-
-    def unwatch(self) -> None: ...
+class Way(Protocol):
+    """Out with one answer: `whole`, or `begin`, then any number of `put` and `offer`, then `end`."""
 
     async def whole(self, status: int, headers: list[Header], body: bytes) -> None:
         """A complete answer; its content-length is added."""
@@ -52,6 +38,30 @@ class Outlet(Protocol):
         """The last of the body."""
         ...
 
+    def unwatch(self) -> None:
+        """The call is over: nobody is cancelled any more."""
+        ...
+
+
+class Outlet(Way, Protocol):
+    """A Way that knows its client."""
+
+    status: int  # of the answer that has begun; 0 before
+    gone: bool  # the watched task was cancelled, since the client left
+    on_gone: Callable[[], None] | None  # called when the client leaves; unset, `cancel` is
+
+    def body(self) -> bytes | None:
+        """The request's body, if all of it is here already and nobody has received any; else None."""
+        ...
+
+    def watch(self) -> None:
+        """From here on the running task is cancelled when the client leaves."""
+        ...
+
+    def cancel(self) -> None:
+        """Cancel the watched task: nobody waits for its answer."""
+        ...
+
 
 class AsgiOutlet:
     """Over an ASGI server's channel."""
@@ -67,6 +77,10 @@ class AsgiOutlet:
         self.status = 0
         self.gone = False
         self.on_gone: Callable[[], None] | None = None
+
+    def body(self) -> bytes | None:
+        """ASGI tells only who asks, and waits."""
+        return None
 
     def watch(self) -> None:
         """Costs a timer for short calls, a task that waits for the disconnect for long ones."""

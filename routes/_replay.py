@@ -6,7 +6,8 @@ with neither header costs one look through its headers and no more.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,10 @@ from proxy.errors import BadRequest, Conflict, Unavailable
 from proxy.idempotency import Flight, Idempotency, again, body_hash, named
 from proxy.media.payload import Payload
 from proxy.ports import Reply
-from proxy.retries import Retries
-from routes._outlet import Outlet
-from routes._send import call_headers
+from proxy.retries import Retries, Trip
+from routes._inbound import unpacked
+from routes._outlet import Header, Outlet, Way
+from routes._send import as_headers, call_headers
 
 if TYPE_CHECKING:
     from proxy.ledger.database import Database
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 KEY, COUNT = b"idempotency-key", b"x-stainless-retry-count"
 REPLAYED = ("idempotent-replayed", "true")
+# what whoever sends a reply says by itself
+ITS_OWN = (b"content-type", b"x-request-id", b"content-encoding", b"vary", b"cache-control", b"x-accel-buffering")
+LARGEST = 1 << 30  # bytes of an answer of ours, unpacked
 LOST = 0.4  # of `hold_s`: a client that leaves so soon after the head was sent may never have had it
 HASH_HERE = 1 << 20  # bytes; more are hashed in a thread
 _log = log.get("replay")
@@ -40,14 +45,9 @@ class Asked(msgspec.Struct, frozen=True):
     count: int | None
 
 
-def asked(headers: Iterable[tuple[bytes, bytes]]) -> Asked | None:
+def asked(headers: Mapping[bytes, bytes]) -> Asked | None:
     """None for most. Raises BadRequest for a key that is not ASCII."""
-    key = count = None
-    for name, value in headers:
-        if name == COUNT:
-            count = value
-        elif name == KEY:
-            key = value
+    key, count = headers.get(KEY), headers.get(COUNT)
     if key is None and count is None:
         return None
     try:
@@ -86,10 +86,12 @@ class Repeats:
                 self._neighbours = None
                 _log.warning("workers cannot ask each other for calls that an SDK repeats", why=str(error))
 
-    async def open(self, said: Asked, call: Call, house: pipeline.House, outlet: Outlet, route: str) -> Reply:
-        """As `pipeline.run`; or the reply of the call that this one repeats."""
+    async def open(
+        self, said: Asked, call: Call, house: pipeline.House, outlet: Outlet, route: str
+    ) -> tuple[Reply, Way]:
+        """As `pipeline.run`; or the reply of the call that this one repeats. And the way out for it."""
         if said.key is not None:
-            return await self._keyed(named(call.principal.id, route, said.key), call, house, outlet)
+            return await self._keyed(named(call.principal.id, route, said.key), call, house, outlet), outlet
         body = call.raw or (await fingerprint(call)).encode()
         count = said.count or 0
         if count:
@@ -97,16 +99,16 @@ class Repeats:
             if earlier is None and self._neighbours is not None:
                 earlier = await self._neighbours.find(call.principal.id, route, body, count)
             if earlier is not None and earlier.error is None:
-                return await joined(earlier, call)
+                return await joined(earlier, call), outlet
         trip = self.retries.begin(call.principal.id, route, body, count)
-        outlet.on_gone = lambda: self._left(trip, outlet.cancel)
         trip.alone = outlet.cancel
+        keeping = Keeping(outlet, trip, self.hold_s)
+        outlet.on_gone = keeping.left
         try:
-            reply = await pipeline.run(call, house)
+            return await pipeline.run(call, house), keeping
         except BaseException as error:
             trip.fail(error)
             raise
-        return Recorded(reply, call, trip)
 
     async def _keyed(self, name: str, call: Call, house: pipeline.House, outlet: Outlet) -> Reply:
         hashed = await fingerprint(call)
@@ -117,7 +119,7 @@ class Repeats:
         try:
             kept = await self.idempotency.earlier(flight)
             if kept is not None:
-                flight.begin(kept.status, kept.headers)
+                flight.begin(kept.status, as_headers(kept.headers))
                 flight.add(kept.body)
                 flight.end()
                 return await joined(flight, call)
@@ -128,17 +130,6 @@ class Repeats:
             self.release(flight)
             raise
         return Recorded(reply, call, flight, self)
-
-    def _left(self, trip: Any, cancel: Callable[[], None]) -> None:
-        """The client of a counted call has gone."""
-        trip.gone = True
-        if trip.joined:
-            return
-        loop = asyncio.get_running_loop()
-        if not trip.status or loop.time() - trip.began >= LOST * self.hold_s:
-            cancel()
-            return
-        loop.call_later(self.hold_s, lambda: None if trip.joined or trip.over else cancel())
 
     async def keep(self, flight: Flight) -> None:
         """The answer is whole: remember it before its last frame leaves."""
@@ -167,12 +158,69 @@ class Repeats:
         await self.idempotency.aclose()
 
 
+class Keeping:
+    """A Way whose answer a trip keeps as it leaves: for calls without a key, of which nearly none comes again."""
+
+    __slots__ = ("_hold_s", "_outlet", "_trip")
+
+    def __init__(self, outlet: Outlet, trip: Trip, hold_s: float) -> None:
+        self._outlet = outlet
+        self._trip = trip
+        self._hold_s = hold_s
+
+    def left(self) -> None:
+        """The client has gone: at once with the call, unless it may be an SDK that never had the head."""
+        trip, outlet = self._trip, self._outlet
+        trip.gone = True
+        if trip.joined:
+            return
+        if not trip.status or time.monotonic() - trip.began >= LOST * self._hold_s:
+            outlet.cancel()
+            return
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._hold_s, lambda: None if trip.joined or trip.over else outlet.cancel())
+
+    def unwatch(self) -> None:
+        """The call is over, well or not."""
+        self._outlet.unwatch()
+        if not self._trip.over:
+            self._trip.fail(Conflict("The call that this one repeats was given up."))
+
+    async def whole(self, status: int, headers: list[Header], body: bytes) -> None:
+        trip = self._trip
+        trip.begin(status, headers)
+        trip.add(body)
+        trip.end()
+        await self._outlet.whole(status, headers, body)
+
+    async def begin(self, status: int, headers: list[Header]) -> None:
+        self._trip.begin(status, headers)
+        await self._outlet.begin(status, headers)
+
+    async def put(self, data: bytes) -> None:
+        self._trip.add(data)
+        await self._outlet.put(data)
+
+    def offer(self, data: bytes) -> bool:
+        if not self._outlet.offer(data):
+            return False
+        self._trip.add(data)
+        return True
+
+    async def end(self, data: bytes) -> None:
+        trip = self._trip
+        if data:
+            trip.add(data)
+        trip.end()
+        await self._outlet.end(data)
+
+
 class Recorded:
     """A Reply whose frames its flight keeps, before they leave."""
 
     __slots__ = ("_call", "_flight", "_keeper", "_reply", "content_type", "headers", "status")
 
-    def __init__(self, reply: Reply, call: Call, flight: Flight, keeper: Repeats | None = None) -> None:
+    def __init__(self, reply: Reply, call: Call, flight: Flight, keeper: Repeats) -> None:
         self._reply = reply
         self._call = call
         self._flight = flight
@@ -213,13 +261,12 @@ class Recorded:
             self._fail(error)
             raise
         if not flight.status:
-            told = [(name.decode(), value.decode("latin-1")) for name, value in call_headers(self._call)]
-            flight.begin(self.status, [("content-type", self.content_type), *told, *self.headers])
+            told = as_headers([("content-type", self.content_type), *self.headers])
+            flight.begin(self.status, [*told, *call_headers(self._call)])
         if frame:
             flight.add(frame)
         if reply.ending is not None or not frame:
-            if self._keeper is not None:
-                await self._keeper.keep(flight)
+            await self._keeper.keep(flight)
             flight.end()
         return frame
 
@@ -230,37 +277,38 @@ class Recorded:
     def _fail(self, error: BaseException) -> None:
         if not self._flight.over:
             self._flight.fail(error)
-            if self._keeper is not None:
-                self._keeper.release(self._flight)
+            self._keeper.release(self._flight)
 
 
 class Joined:
     """A Reply out of a flight, from its first frame; what is there already comes at once."""
 
     def __init__(self, flight: Flight) -> None:
+        given = {name: value.decode("latin-1") for name, value in flight.headers}
         self._flight = flight
         self._at = 0
         self._open = True
-        given = dict(flight.headers)
+        self._packed = given.get(b"content-encoding", "")
         self.status = flight.status
-        self.content_type = given.get("content-type", "application/json")
-        self.id = given.get("x-request-id", "")
-        self.headers = [pair for pair in flight.headers if pair[0] not in ("content-type", "x-request-id")]
+        self.content_type = given.get(b"content-type", "application/json")
+        self.id = given.get(b"x-request-id", "")
+        self.headers = [(name.decode(), value) for name, value in given.items() if name not in ITS_OWN]
         self.headers.append(REPLAYED)
         self.ending: Ending | None = None
         self.usage: Usage | None = None
 
     async def next(self) -> bytes:
         flight = self._flight
-        while self._at >= len(flight.frames) and not flight.over:
+        while (self._packed or self._at >= len(flight.frames)) and not flight.over:
             await flight.moved()
         frames = flight.frames[self._at :]
         self._at += len(frames)
         if flight.complete:
             self.ending = Ending.FINISHED
-        elif not frames and flight.error is not None:
+        elif flight.error is not None and (self._packed or not frames):
             raise again(flight.error)
-        return b"".join(frames)
+        body = b"".join(frames)
+        return unpacked(body, self._packed, LARGEST) if self._packed else body
 
     def close(self) -> None:
         if self._open:

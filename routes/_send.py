@@ -5,6 +5,7 @@ Silence in a stream is filled with comments. Bodies that are not streamed are pa
 """
 
 import asyncio
+import functools
 import time
 import zlib
 from typing import Any
@@ -15,7 +16,7 @@ from proxy import stream
 from proxy.call import Call, Dialect
 from proxy.errors import TraghettoError
 from proxy.ports import Reply
-from routes._outlet import Header, Outlet
+from routes._outlet import Header, Way
 
 PACK_FROM = 1024  # bytes; smaller bodies do not get smaller
 _EVENT_STREAM = "text/event-stream"
@@ -26,7 +27,7 @@ class KeepAlive:
 
     __slots__ = ("_after_s", "_handle", "_outlet", "_tasks", "last")
 
-    def __init__(self, outlet: Outlet, after_s: float) -> None:
+    def __init__(self, outlet: Way, after_s: float) -> None:
         self._outlet = outlet
         self._after_s = after_s
         self.last = time.monotonic()  # when something was sent; whoever sends keeps it
@@ -52,7 +53,7 @@ class KeepAlive:
             task.cancel()
 
 
-async def send_reply(call: Call, reply: Reply, outlet: Outlet, accepts: str | None, keepalive_s: float) -> None:
+async def send_reply(call: Call, reply: Reply, outlet: Way, accepts: str | None, keepalive_s: float) -> None:
     """Pump a reply; it is closed when this returns or raises.
 
     Raises:
@@ -60,7 +61,8 @@ async def send_reply(call: Call, reply: Reply, outlet: Outlet, accepts: str | No
     """
     try:
         frame = await reply.next()
-        headers = [(b"content-type", reply.content_type.encode()), *call_headers(call)]
+        headers = call_headers(call)
+        headers.append((b"content-type", reply.content_type.encode()))
         if reply.headers:
             headers += [(name.encode(), header_value(value)) for name, value in reply.headers]
         if reply.content_type.startswith(_EVENT_STREAM):
@@ -87,7 +89,7 @@ async def _packed_for(accepts: str, body: bytes, headers: list[Header]) -> bytes
     return body
 
 
-async def _pump(reply: Reply, frame: bytes, outlet: Outlet, keepalive_s: float) -> None:
+async def _pump(reply: Reply, frame: bytes, outlet: Way, keepalive_s: float) -> None:
     events = reply.content_type.startswith(_EVENT_STREAM)
     silence = KeepAlive(outlet, keepalive_s) if events and reply.ending is None else None
     flow = getattr(reply, "flow", None)
@@ -169,13 +171,19 @@ def call_headers(call: Call) -> list[Header]:
     headers: list[Header] = [(b"x-request-id", call.id.encode())]
     if call.attempts and call.plan is not None:
         last = call.attempts[-1]
-        route = f"{last.target}; attempt={len(call.attempts)}; reason={last.reason}"
-        headers.append((b"x-traghetto-route", header_value(route)))
+        headers.append(
+            (b"x-traghetto-route", _route(last.target.upstream, last.target.model, len(call.attempts), last.reason))
+        )
         if call.dialect is Dialect.VENICE:
             headers.append((b"x-venice-model-id", header_value(call.plan.model.id)))
     if call.dropped:
         headers.append((b"x-traghetto-dropped", header_value(", ".join(call.dropped))))
     return headers
+
+
+@functools.lru_cache(1024)
+def _route(upstream: str, model: str, attempt: int, reason: str) -> bytes:
+    return header_value(f"{upstream}/{model}; attempt={attempt}; reason={reason}")
 
 
 def as_headers(pairs: list[tuple[str, Any]]) -> list[Header]:

@@ -68,6 +68,7 @@ class Source(Protocol):
     complete: bool
 
     def chunk(self) -> Coroutine[Any, Any, bytes]: ...
+    def rest(self) -> bytes | None: ...
     def flow(self, sink: Callable[[bytes], bool]) -> Coroutine[Any, Any, None]: ...
     def close(self) -> None: ...
     def release(self) -> None: ...
@@ -76,11 +77,10 @@ class Source(Protocol):
 class HttpResponse:
     """A response whose head has come. Use it as an async context manager, or `close()` it in a `finally`."""
 
-    __slots__ = ("_decoder", "_ended", "_loop", "_source", "headers", "status")
+    __slots__ = ("_decoder", "_ended", "_loop", "_source", "status")
 
     def __init__(self, source: Source, loop: asyncio.AbstractEventLoop) -> None:
         self.status: int = source.status
-        self.headers = Headers(source.headers)
         self._source = source
         self._loop = loop
         self._ended = False
@@ -91,6 +91,10 @@ class HttpResponse:
             except TransportError:
                 source.close()
                 raise
+
+    @property
+    def headers(self) -> Headers:
+        return Headers(self._source.headers)
 
     def chunk(self) -> Coroutine[Any, Any, bytes]:
         """The next body bytes, decoded, as soon as there are any; b"" at a complete end and ever after.
@@ -128,7 +132,10 @@ class HttpResponse:
 
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises TransportError, `too_large` (and closes) if it has more than `limit` bytes."""
-        data = await self.chunk()
+        data = self._source.rest() if self._decoder is None else None
+        if data is not None and len(data) <= limit:
+            return data
+        data = data or await self.chunk()
         pieces: list[bytes] = []
         size = 0
         while data:
@@ -246,16 +253,15 @@ class HttpClient:
                 raise refused(f"content-length {length} for a body of {len(content)} bytes")
             length = None
         native = self._native
-        source: Source
         if native is not None:
             head = self._writer.head(method, path, query, headers, framing(method, content, length))
-            source = await native.exchange(self._origin, Request(method, head, content, length), clocks)
-        else:
-            assert self._foreign is not None
-            target = self._writer.path(path, query)
-            sent = self._writer.headers(headers)
-            lines(sent)  # the same refusals
-            source = await self._foreign.exchange(method, target, sent, content, length, clocks)
+            exchange = await native.exchange(self._origin, Request(method, head, content, length), clocks)
+            return HttpResponse(exchange, exchange.loop)
+        assert self._foreign is not None
+        target = self._writer.path(path, query)
+        sent = self._writer.headers(headers)
+        lines(sent)  # the same refusals
+        source: Source = await self._foreign.exchange(method, target, sent, content, length, clocks)
         return HttpResponse(source, asyncio.get_running_loop())
 
     async def aclose(self) -> None:

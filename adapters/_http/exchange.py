@@ -16,7 +16,7 @@ import httptools
 
 from adapters._http.errors import Kind, TransportError, from_loss
 from adapters._http.timeouts import Timeouts, span
-from adapters._http.wire import Wire, complaint, idle_hint
+from adapters._http.wire import Wire, complaint, framed, idle_hint, overdue
 
 HIGH_WATER = 256 * 1024  # bytes buffered for a reader that lags before the socket is no longer read
 MAX_HEAD = 64 * 1024  # bytes of status line and headers, interim responses and trailers included
@@ -58,7 +58,6 @@ class Exchange:
         "idle_hint_s",
         "keep_alive",
         "loop",
-        "reason",
         "sent",
         "started",
         "status",
@@ -78,7 +77,6 @@ class Exchange:
     ) -> None:
         self.loop = loop
         self.status = 0
-        self.reason = b""
         self.headers: list[tuple[bytes, bytes]] = []
         self.trailers: list[tuple[bytes, bytes]] = []
         self.content_encoding = b""
@@ -117,7 +115,11 @@ class Exchange:
         while not self._headers_done:
             if self.error is not None:
                 raise self._failure()
-            await self._wait()
+            self._waiter = self.loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
 
     async def chunk(self) -> bytes:
         """All body bytes that are there, waiting for the first; b"" once the body is complete.
@@ -143,8 +145,7 @@ class Exchange:
     async def flow(self, sink: Callable[[bytes], bool]) -> None:
         """# fast path: body bytes go to `sink` as they come, out of the socket's own callback, with no task woken for each.
 
-        Returns after the read for which `sink` returned False, or once the body is complete. `sink` must not raise. Raises the
-        exchange's failure; cancelling it ends the flow and closes nothing.
+        Ends when `sink` returns False, or the body is complete; `sink` must not raise. Raises the exchange's failure.
         """
         self._sink = sink
         try:
@@ -186,16 +187,19 @@ class Exchange:
             self._read_on()
         self._wire.watch()
 
+    def rest(self) -> bytes | None:
+        """# fast path: the rest of the body, without waiting, if it is all here."""
+        if not self.complete or self._paused:
+            return None
+        body, self._body = self._body, []
+        self._buffered = 0
+        return body[0] if len(body) == 1 else b"".join(body)
+
     def close(self) -> None:
         """Give the connection up at once unless the response is complete. Idempotent, synchronous."""
         if not self.complete and self.error is None:
             self.fail(TransportError("closed", "closed by the reader", sent=self.sent, response_started=self.started))
         self._body.clear()
-
-    @property
-    def live(self) -> bool:
-        """Whether a connection is still bound to this exchange."""
-        return self._wire is not None
 
     async def _wait(self) -> None:
         if self._waiter is not None:
@@ -219,39 +223,43 @@ class Exchange:
     # --- the connection's side ---------------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> None:
-        """Parse one read and wake the reader once. A failure is stored, never raised."""
+        """Parse one read, and hand on what it brought or wake the reader once. A failure is stored, never raised."""
         self.started = True
         self._quiet += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            return self.fail(self._bad("the upstream switched protocols unasked"))
-        except httptools.HttpParserError as exc:
-            if self.complete:  # bytes after `Connection: close`: nobody asked for them
-                self.surplus = True
-            elif self.error is None:
-                return self.fail(self._bad(complaint(exc)))
+        except (httptools.HttpParserUpgrade, httptools.HttpParserError) as exc:
+            self._choked(exc)
+        if self._sink is not None and self._body:
+            self._pour(self._sink)
         if self.error is not None or self.complete:
-            if self._sink is not None and self._body:
-                self._pour(self._sink)
-            return self._wake()
-        if self._quiet > MAX_HEAD:
-            return self.fail(self._too_large())
-        if self._headers_done:
-            self._mark = self.loop.time()
-            if self._draining:
-                if self._buffered > DRAIN_BYTES:
-                    self.close()
-                return None
-            if self._buffered > HIGH_WATER and not self._paused and self._wire is not None:
-                self._paused = True
-                self._wire.pause()
-            if self._sink is not None and self._body:
-                self._pour(self._sink)
-            elif self._body or self._reading_head:
-                self._reading_head = False
-                self._wake()
-        return None
+            self._wake()
+        elif self._quiet > MAX_HEAD:
+            self.fail(self._too_large())
+        elif self._headers_done:
+            self._taken()
+
+    def _choked(self, exc: Exception) -> None:
+        if isinstance(exc, httptools.HttpParserUpgrade):
+            self.fail(self._bad("the upstream switched protocols unasked"))
+        elif self.complete:  # bytes after `Connection: close`: nobody asked for them
+            self.surplus = True
+        elif self.error is None:
+            self.fail(self._bad(complaint(exc)))
+
+    def _taken(self) -> None:
+        """Some of the body has come, or only its head."""
+        self._mark = self.loop.time()
+        if self._draining:
+            if self._buffered > DRAIN_BYTES:
+                self.close()
+            return
+        if self._buffered > HIGH_WATER and not self._paused and (wire := self._wire) is not None:
+            self._paused = True
+            wire.pause()
+        if self._body or self._reading_head:
+            self._reading_head = False
+            self._wake()
 
     def _pour(self, sink: Callable[[bytes], bool]) -> None:
         body = self._body
@@ -266,7 +274,8 @@ class Exchange:
         """The connection is gone: the clean end of a body that is read until close, or a failure."""
         if self.complete or self.error is not None:
             return
-        if exc is None and self._headers_done and self._until_close():
+        bodiless = self._head_only or self.status in (204, 304)
+        if exc is None and self._headers_done and not bodiless and not framed(self.headers):
             self.complete = True
             self.keep_alive = False
             self.detach()
@@ -317,16 +326,7 @@ class Exchange:
 
     def late(self, kind: Kind) -> TransportError:
         """The failure for a clock that ran out."""
-        what = {
-            "total_timeout": "the exchange took too long",
-            "between_bytes_timeout": "the body paused for too long",
-        }.get(kind, "the request could not be written in time" if self._writing else "no response head in time")
-        return TransportError(kind, what, sent=self.sent, response_started=self.started)
-
-    def _until_close(self) -> bool:
-        if self._head_only or self.status in (204, 304):
-            return False
-        return not any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
+        return TransportError(kind, overdue(kind, self._writing), sent=self.sent, response_started=self.started)
 
     def _bad(self, what: str) -> TransportError:
         return TransportError("protocol", what, sent=self.sent, response_started=True)
@@ -340,9 +340,6 @@ class Exchange:
     def on_message_begin(self) -> None:
         if self.complete:
             self.surplus = True
-
-    def on_status(self, text: bytes) -> None:
-        self.reason += text
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.complete:
@@ -397,7 +394,6 @@ class Exchange:
         if self._interim:  # 1xx: the real one is still to come
             self._interim = False
             self.headers = []
-            self.reason = b""
             self.content_encoding = b""
             return
         if self.error is None:

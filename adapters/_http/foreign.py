@@ -251,6 +251,9 @@ class ForeignExchange:
         self._error: TransportError | None = None
         owner.opened(self)
 
+    def rest(self) -> None:
+        """A library's body is never known to be here."""
+
     async def flow(self, sink: Callable[[bytes], bool]) -> None:
         """As the native exchange's, one `chunk` after the other."""
         while (data := await self.chunk()) and sink(data):

@@ -106,6 +106,7 @@ class HeadWriter:
         self._prefix = prefix.rstrip("/")
         self._defaults = [*own, *headers]
         self._names = {name.lower() for name, _ in self._defaults}
+        self._others: set[str] = set()
         self._fixed = lines(self._defaults)
         self._begun: dict[tuple[str, str], bytes] = {}  # request line and fixed headers, for the few paths there are
 
@@ -129,9 +130,20 @@ class HeadWriter:
                 self._begun[method, path] = begin
         if not extra:
             return b"%b%b\r\n" % (begin, framing)
-        if any([name.lower() in self._names for name, _ in extra]):
-            return b"%b%b%b\r\n" % (begin[: begin.find(b"\n") + 1], lines(self.headers(extra)), framing)
-        return b"%b%b%b\r\n" % (begin, lines(extra), framing)
+        for name, _ in extra:
+            if name not in self._others and self._replaces(name):
+                break
+        else:
+            return b"%b%b%b\r\n" % (begin, lines(extra), framing)
+        return b"%b%b%b\r\n" % (begin[: begin.find(b"\n") + 1], lines(self.headers(extra)), framing)
+
+    def _replaces(self, name: str) -> bool:
+        """Whether a header of this name replaces a fixed one; names that do not are remembered as they are spelled."""
+        if name.lower() in self._names:
+            return True
+        if len(self._others) < 256:
+            self._others.add(name)
+        return False
 
 
 def split_length(headers: Sequence[tuple[str, str]]) -> tuple[Sequence[tuple[str, str]], int | None]:

@@ -86,24 +86,20 @@ class NativeTransport(httpx.AsyncBaseTransport):
         once = not isinstance(request.body, bytes)
         connection = (None if once else pool.take()) or await pool.acquire(timeouts, deadline, fresh=once)
         reused, began = connection.served > 0, loop.time()
+        exchange = _begun(loop, connection, request, timeouts, deadline)
         try:
-            return await self._run(loop, connection, request, timeouts, deadline)
+            await exchange.head()
         except TransportError as error:
+            exchange.close()
             if not (reused and stale(request.method, error, loop.time() - began)):
                 raise
+        except BaseException:
+            exchange.close()
+            raise
+        else:
+            return exchange
         connection = await pool.acquire(timeouts, deadline, fresh=True, first=True)
-        return await self._run(loop, connection, request, timeouts, deadline)
-
-    async def _run(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        connection: Connection,
-        request: Request,
-        timeouts: Timeouts,
-        deadline: float,
-    ) -> Exchange:
-        exchange = Exchange(loop, connection, timeouts, deadline, head_only=request.method == "HEAD")
-        connection.begin(exchange, request.head, request.body, request.length)
+        exchange = _begun(loop, connection, request, timeouts, deadline)
         try:
             await exchange.head()
         except BaseException:
@@ -123,7 +119,7 @@ class NativeTransport(httpx.AsyncBaseTransport):
             exchange.status,
             headers=exchange.headers,
             stream=_Stream(exchange, request),
-            extensions={"http_version": b"HTTP/1.1", "reason_phrase": exchange.reason},
+            extensions={"http_version": b"HTTP/1.1"},
         )
 
     async def _exchange_for(self, request: httpx.Request) -> Exchange:
@@ -156,6 +152,15 @@ class NativeTransport(httpx.AsyncBaseTransport):
         pools, self._pools = self._pools, {}
         if self._loop is asyncio.get_running_loop():
             await asyncio.gather(*(pool.aclose() for pool in pools.values()))
+
+
+def _begun(
+    loop: asyncio.AbstractEventLoop, connection: Connection, request: Request, timeouts: Timeouts, deadline: float
+) -> Exchange:
+    """The request is written; its answer's head is still to come."""
+    exchange = Exchange(loop, connection, timeouts, deadline, head_only=request.method == "HEAD")
+    connection.begin(exchange, request.head, request.body, request.length)
+    return exchange
 
 
 def framing(method: str, body: bytes | AsyncIterable[bytes], length: int | None) -> bytes:

@@ -4,6 +4,8 @@ from typing import Protocol
 
 import httptools
 
+from adapters._http.errors import Kind
+
 
 class Wire(Protocol):
     """What an exchange may ask of the connection it runs on."""
@@ -28,3 +30,17 @@ def complaint(exc: BaseException) -> str:
     cause = exc.__context__
     text = " ".join(str(cause if isinstance(exc, httptools.HttpParserCallbackError) and cause else exc).split())
     return f"not HTTP/1.1: {text[:120]}"
+
+
+def framed(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether a response says where its body ends; if not, the connection's end does."""
+    return any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in headers)
+
+
+def overdue(kind: Kind, writing: bool) -> str:
+    """What a clock that ran out means; `writing`: while the request was on its way."""
+    if kind == "total_timeout":
+        return "the exchange took too long"
+    if kind == "between_bytes_timeout":
+        return "the body paused for too long"
+    return "the request could not be written in time" if writing else "no response head in time"

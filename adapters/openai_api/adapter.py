@@ -17,6 +17,7 @@ from adapters.openai_api.other import OPERATIONS, Others
 from adapters.options import OpenAIOptions
 from adapters.replies import Stream, Whole
 from proxy.call import Call, Ending, Operation, Target, Usage
+from proxy.errors import UpstreamError
 from proxy.params import sort_out
 from proxy.ports import Caps, Reply
 from proxy.wire.body import encode
@@ -50,7 +51,12 @@ class OpenAI:
         headers = [("content-type", "application/json"), ("x-request-id", call.id)]
         if call.stream:
             headers.append(("accept", "text/event-stream"))
-        response = await self._send("POST", "/chat/completions", headers, body)
+        try:
+            response = await self._client.send("POST", "/chat/completions", headers=headers, content=body)
+        except TransportError as error:
+            raise transport_fault(error, self.name) from None
+        if response.status >= 300:
+            raise await self._refusal(response)
         try:
             if call.stream:
                 return await self._stream(call, response)
@@ -129,15 +135,21 @@ class OpenAI:
         """The response whose status is good; its body is still to come."""
         try:
             response = await self._client.send(method, path, headers=headers, content=body)
-            if response.status < 300:
-                return response
-            try:
-                said = await response.read(MAX_ERROR)
-            finally:
-                response.close()
         except TransportError as error:
             raise transport_fault(error, self.name) from None
-        raise failures.from_status(response.status, said, retry_after_s(response), self.name)
+        if response.status < 300:
+            return response
+        raise await self._refusal(response)
+
+    async def _refusal(self, response: HttpResponse) -> UpstreamError:
+        """What a response says whose status is not good. Raises UpstreamError if it cannot be read."""
+        try:
+            said = await response.read(MAX_ERROR)
+        except TransportError as error:
+            raise transport_fault(error, self.name) from None
+        finally:
+            response.close()
+        return failures.from_status(response.status, said, retry_after_s(response), self.name)
 
     # ── in ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 

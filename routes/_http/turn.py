@@ -86,12 +86,25 @@ class Turn:
         self.buffered += len(data)
         if self.buffered > BODY_HIGH_WATER:
             self._connection.pause(self)
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def fed(self) -> None:
         """The request's body has ended."""
         self.more = False
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
+
+    def body(self) -> bytes | None:
+        """See `Outlet`."""
+        if self.more or self._read or self.lost:
+            return None
+        self._read = True
+        parts, self._parts = self._parts, []
+        if self.buffered > BODY_HIGH_WATER:
+            self._connection.resume(self)
+        self.buffered = 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def receive(self) -> dict[str, Any]:
         """ASGI's: the body in one piece or more, then the disconnect."""

@@ -101,6 +101,7 @@ def upstream() -> Iterator[int]:
 def traghetto(upstream_port: int, folder: Path) -> Iterator[Subject]:
     port, config = free_port(), folder / "traghetto.toml"
     config.write_text(
+        "[store]\nledger = false\n"
         f'[upstreams.up]\nkind = "openai"\nbase_url = "http://127.0.0.1:{upstream_port}/v1"\napi_key = "k-bench"\n'
         "max_connections = 4096\n"
         '[models.bench]\ntargets = [{upstream = "up", model = "bench"}]\npricing = {input_usd = 1.0, output_usd = 2.0}\n'

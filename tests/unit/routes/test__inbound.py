@@ -10,6 +10,7 @@ import pytest
 from proxy.call import Dialect
 from proxy.errors import BadRequest, BodyTooLarge, ClientGone, MediaUnsupported
 from routes._inbound import Inbound, unpacked
+from routes._outlet import AsgiOutlet
 
 TEXT = b'{"model":"m"}' * 50
 
@@ -78,8 +79,11 @@ def inbound(messages: list[dict[str, Any]], **headers: str) -> Inbound:
 
     pairs = [(key.replace("_", "-").encode(), value.encode()) for key, value in headers.items()]
     scope: Any = {"headers": pairs, "method": "POST", "query_string": b"a=1&a=2&b="}
-    nothing: Any = None
-    return Inbound(scope, receive, nothing, Dialect.OPENAI, "req_1")
+
+    async def send(message: Any) -> None:
+        raise AssertionError(message)
+
+    return Inbound(scope, receive, AsgiOutlet(receive, send), Dialect.OPENAI, "req_1")
 
 
 def part(body: bytes, more: bool = False) -> dict[str, Any]:

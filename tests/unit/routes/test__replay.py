@@ -1,8 +1,10 @@
 """Who joins whose call, what is kept of it, and when it outlives its client."""
 
 import asyncio
+import gzip
 from typing import Any
 
+import brotli
 import pytest
 
 from fakes.calls import chat_call
@@ -13,6 +15,7 @@ from proxy.media.payload import Payload
 from proxy.wire.edits import EditOrder
 from routes import _replay
 from routes._replay import Asked, Joined, Recorded, Repeats, asked, fingerprint, joined
+from routes._send import send_reply
 
 
 class Reply:
@@ -61,11 +64,39 @@ def run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Outlet:
+    """What was sent, and whether the call was cancelled."""
+
     on_gone: Any = None
     cancelled = 0
+    takes = True  # frames without waiting
+
+    def __init__(self) -> None:
+        self.body = b""
+        self.headers: dict[str, str] = {}
 
     def cancel(self) -> None:
         self.cancelled += 1
+
+    def unwatch(self) -> None:
+        pass
+
+    async def whole(self, status: int, headers: Any, body: bytes) -> None:
+        await self.begin(status, headers)
+        self.body = body
+
+    async def begin(self, status: int, headers: Any) -> None:
+        self.headers = {name.decode(): value.decode() for name, value in headers}
+
+    async def put(self, data: bytes) -> None:
+        self.body += data
+
+    def offer(self, data: bytes) -> bool:
+        if self.takes:
+            self.body += data
+        return self.takes
+
+    async def end(self, data: bytes) -> None:
+        self.body += data
 
 
 def call(**more: Any) -> Any:
@@ -73,7 +104,19 @@ def call(**more: Any) -> Any:
 
 
 async def opened(desk: Repeats, house: Any, said: Asked, outlet: Any = None, **more: Any) -> Any:
-    return await desk.open(said, call(**more), house, outlet or Outlet(), "/v1/x")
+    """The reply, for calls under a key."""
+    return (await desk.open(said, call(**more), house, outlet or Outlet(), "/v1/x"))[0]
+
+
+async def sent(desk: Repeats, house: Any, said: Asked, *, accepts: str | None = None, **more: Any) -> Outlet:
+    """What left for the client."""
+    outlet, made = Outlet(), call(**more)
+    reply, way = await desk.open(said, made, house, outlet, "/v1/x")  # type: ignore[arg-type]
+    try:
+        await send_reply(made, reply, way, accepts, 60)
+    finally:
+        way.unwatch()
+    return outlet
 
 
 async def drained(reply: Any) -> bytes:
@@ -98,12 +141,12 @@ async def drained(reply: Any) -> bytes:
     ],
 )
 def test_what_a_request_says(headers: Any, said: Asked | None) -> None:
-    assert asked(headers) == said
+    assert asked(dict(headers)) == said
 
 
 def test_a_key_is_ascii() -> None:
     with pytest.raises(BadRequest):
-        asked([(b"idempotency-key", b"\xff")])
+        asked({b"idempotency-key": b"\xff"})
 
 
 @pytest.mark.asyncio
@@ -192,43 +235,88 @@ async def test_an_answer_is_given_even_where_it_cannot_be_kept() -> None:
 async def test_retries_without_a_key() -> None:
     desk, house = Repeats(), House(*[Reply(b"%d" % number) for number in range(5)])
     for _ in range(2):  # equal first tries are two calls
-        await drained(await opened(desk, house, Asked(None, 0)))
-    assert await drained(await opened(desk, house, Asked(None, 1))) == b"0"
-    assert await drained(await opened(desk, house, Asked(None, 1))) == b"1"
-    assert await drained(await opened(desk, house, Asked(None, 1))) == b"2", "nobody's retry: a call of its own"
-    assert await drained(await opened(desk, house, Asked(None, 1), temperature=1)) == b"3", "another body"
+        await sent(desk, house, Asked(None, 0))
+    again = [await sent(desk, house, Asked(None, 1)) for _ in range(3)]
+    assert [out.body for out in again] == [b"0", b"1", b"2"], "the third is nobody's retry: a call of its own"
+    assert ["idempotent-replayed" in out.headers for out in again] == [True, True, False]
+    assert (await sent(desk, house, Asked(None, 1), temperature=1)).body == b"3", "another body"
     assert house.opened == 4
     await desk.aclose()
 
 
 @pytest.mark.asyncio
+async def test_a_streams_retry_has_every_frame_whichever_way_it_left() -> None:
+    class Flowing(Reply):
+        async def flow(self, write: Any) -> bytes:
+            while len(self.frames) > 1 and write(self.frames[0]):
+                self.frames.pop(0)
+            return await self.next()
+
+    for takes in (True, False):
+        desk, house = Repeats(), House(Flowing(b"one ", b"two ", b"three ", b"four"))
+        Outlet.takes = takes
+        first, second = [await sent(desk, house, Asked(None, count)) for count in (0, 1)]
+        assert first.body == second.body == b"one two three four"
+        assert [name for name in second.headers if name in first.headers] == list(first.headers)
+        assert {name: value for name, value in second.headers.items() if name in first.headers} == first.headers
+        await desk.aclose()
+    Outlet.takes = True
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("accepts", ["gzip", "br", None])
+async def test_what_left_packed_is_packed_as_the_retry_likes_it(accepts: str | None) -> None:
+    class Json(Reply):
+        content_type = "application/json"
+
+    body = b'{"a": "' + b"x" * 5000 + b'"}'
+    desk, house = Repeats(), House(Json(body))
+    first = await sent(desk, house, Asked(None, 0), accepts="gzip")
+    assert (first.headers["content-encoding"], gzip.decompress(first.body)) == ("gzip", body)
+    again = await sent(desk, house, Asked(None, 1), accepts=accepts)
+    assert again.headers.get("content-encoding") == accepts
+    unpack: Any = {"gzip": gzip.decompress, "br": brotli.decompress, None: bytes}
+    assert unpack[accepts](again.body) == body
+    await desk.aclose()
+
+
+async def started(desk: Repeats, *frames: bytes) -> tuple[Any, Outlet]:
+    """A counted stream whose head and first frame have left."""
+    outlet = Outlet()
+    reply, way = await desk.open(Asked(None, 0), call(), House(Reply(*frames)), outlet, "/v1/x")  # type: ignore[arg-type]
+    await way.begin(200, [(b"content-type", b"text/event-stream")])
+    await way.put(await reply.next())
+    return way, outlet
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize(
-    ("hold_s", "began", "after", "cancelled"),
-    [
-        (10, False, 0.0, True),  # no head yet: nothing to come back for
-        (10, True, 3.9, False),
-        (10, True, 4.1, True),
-        (0, True, 0.0, True),
-    ],
+    ("hold_s", "after", "cancelled"), [(10, 3.9, False), (10, 4.1, True), (0, 0.0, True)], ids=["soon", "late", "never"]
 )
-async def test_whether_a_counted_call_outlives_its_client(
-    hold_s: float, began: bool, after: float, cancelled: bool
-) -> None:
-    desk, house, outlet = Repeats(hold_s), House(Reply(b"one", b"two")), Outlet()
-    reply = await opened(desk, house, Asked(None, 0), outlet)
-    if began:
-        await reply.next()
-        reply._flight.began -= after
+async def test_whether_a_counted_call_outlives_its_client(hold_s: float, after: float, cancelled: bool) -> None:
+    desk = Repeats(hold_s)
+    way, outlet = await started(desk, b"one", b"two")
+    way._trip.began -= after
     outlet.on_gone()
     assert outlet.cancelled == cancelled
     desk.retries.aclose()
 
 
 @pytest.mark.asyncio
-async def test_nobody_came_back() -> None:
-    desk, house, outlet = Repeats(0.02), House(Reply(b"one", b"two")), Outlet()
-    await (await opened(desk, house, Asked(None, 0), outlet)).next()
+async def test_before_its_head_it_does_not() -> None:
+    desk, outlet = Repeats(10), Outlet()
+    await desk.open(Asked(None, 0), call(), House(Reply(b"one")), outlet, "/v1/x")  # type: ignore[arg-type]
     outlet.on_gone()
+    assert outlet.cancelled == 1
+    desk.retries.aclose()
+
+
+@pytest.mark.asyncio
+async def test_nobody_came_back() -> None:
+    desk = Repeats(0.02)
+    _, outlet = await started(desk, b"one", b"two")
+    outlet.on_gone()
+    assert outlet.cancelled == 0
     await asyncio.sleep(0.06)
     assert outlet.cancelled == 1
     desk.retries.aclose()
@@ -236,17 +324,29 @@ async def test_nobody_came_back() -> None:
 
 @pytest.mark.asyncio
 async def test_who_came_back_and_left_again_was_the_last() -> None:
-    desk, house, outlet = Repeats(5), House(Reply(b"one", b"two", b"three")), Outlet()
-    await (await opened(desk, house, Asked(None, 0), outlet)).next()
+    desk = Repeats(5)
+    _, outlet = await started(desk, b"one", b"two", b"three")
     outlet.on_gone()
-    second = await opened(desk, house, Asked(None, 1))
-    third = await opened(desk, house, Asked(None, 2))
+    second = await opened(desk, None, Asked(None, 1))
+    third = await opened(desk, None, Asked(None, 2))
     second.close()
     second.close()
     assert outlet.cancelled == 0
     third.close()
     assert outlet.cancelled == 1
     desk.retries.aclose()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("where", ["before", "within"])
+async def test_the_retry_of_a_counted_call_that_failed_is_a_call_of_its_own(where: str) -> None:
+    broken = UpstreamError(Fault.OVERLOADED, "later")
+    desk, house = Repeats(), House(broken if where == "before" else Reply(fails=broken), Reply(b"good"))
+    with pytest.raises(UpstreamError):
+        await sent(desk, house, Asked(None, 0))
+    assert (await sent(desk, house, Asked(None, 1))).body == b"good"
+    assert house.opened == 2
+    await desk.aclose()
 
 
 @pytest.mark.asyncio

@@ -26,7 +26,7 @@ class Taking:
 def asked(upstream: str, body: bytes = b'{"id": "p1"}') -> Any:
     made = inbound(body)
     made.scope["path_params"] = {"upstream": upstream}
-    made.scope["headers"] += [(b"webhook-id", b"msg_1"), (b"webhook-signature", b"v1,x"), (b"cookie", b"private")]
+    made.headers |= {b"webhook-id": b"msg_1", b"webhook-signature": b"v1,x", b"cookie": b"private"}
     return made
 
 

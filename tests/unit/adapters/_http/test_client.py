@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import gzip
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -63,6 +63,13 @@ class Canned:
         self.closed = 0
         self._pieces = pieces
         self._error = error
+
+    def rest(self) -> bytes | None:
+        return b"".join(self._pieces) if self.complete else None
+
+    async def flow(self, sink: Callable[[bytes], bool]) -> None:
+        while (data := await self.chunk()) and sink(data):
+            pass
 
     async def chunk(self) -> bytes:
         if self._pieces:

@@ -32,7 +32,7 @@ async def script(peer: Peer) -> None:
 
 
 async def test_httpx_may_drive_it() -> None:
-    """Bytes, JSON, streams, headers, reasons, the same connection."""
+    """Bytes, JSON, streams, headers, the same connection."""
 
     async def pieces() -> AsyncIterator[bytes]:
         yield b"some"
@@ -43,12 +43,7 @@ async def test_httpx_may_drive_it() -> None:
         httpx.AsyncClient(transport=NativeTransport(), base_url=server.url) as client,
     ):
         got = await client.post("/p?q=%20", content=b"body")
-        assert (got.status_code, got.reason_phrase, got.headers["X-A"], got.text) == (
-            200,
-            "Fine",
-            "1",
-            "POST /p?q=%20 body",
-        )
+        assert (got.status_code, got.headers["X-A"], got.text) == (200, "1", "POST /p?q=%20 body")
         assert got.http_version == "HTTP/1.1"
         assert (await client.get("/g")).text == "GET /g "
         assert server.accepted == 1

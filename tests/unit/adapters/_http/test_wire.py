@@ -3,7 +3,7 @@
 import httptools
 import pytest
 
-from adapters._http.wire import complaint, idle_hint
+from adapters._http.wire import complaint, framed, idle_hint, overdue
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,15 @@ def test_a_complaint_says_what_is_wrong_and_nothing_of_what_came() -> None:
     said = complaint(caught.value)
     assert said.startswith("not HTTP/1.1: ")
     assert "secret" not in said
+
+
+def test_what_frames_a_body() -> None:
+    assert framed([(b"X", b"y"), (b"Content-Length", b"3")])
+    assert framed([(b"transfer-encoding", b"chunked")])
+    assert not framed([(b"content-type", b"text/plain")])
+
+
+def test_each_clock_says_what_it_waited_for() -> None:
+    said = {overdue("total_timeout", False), overdue("between_bytes_timeout", False)}
+    said |= {overdue("first_byte_timeout", writing) for writing in (False, True)}
+    assert len(said) == 4
