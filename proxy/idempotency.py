@@ -10,7 +10,7 @@ import hashlib
 import os
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -25,6 +25,9 @@ RENEW_S = 4.0
 LOOK_S = 0.2  # how often the answer of another process is looked for
 FRAMES_MAX = 8 << 20  # bytes of one answer; a longer one cannot be joined or kept
 HELD_MAX = 64 << 20  # bytes of all answers in memory
+
+
+Pair = tuple[bytes, bytes]  # a header
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -81,49 +84,34 @@ def named(caller: str, route: str, key: str) -> str:
 class Flight:
     """A call that may be joined. The one who began it says `begin`, `add`, and `end` or `fail`; once each of the latter."""
 
-    __slots__ = (
-        "_on_end",
-        "_waiting",
-        "alone",
-        "began",
-        "body_hash",
-        "complete",
-        "error",
-        "frames",
-        "gone",
-        "headers",
-        "joined",
-        "name",
-        "size",
-        "status",
-        "too_long",
-    )
+    # Defaults, so that the many calls that nobody ever joins set few of them.
+    status = 0
+    headers: Sequence[Pair] = ()
+    size = 0
+    joined = 0  # who else waits for this answer: while there is one, the call must go on
+    gone = False  # its own client has left
+    alone: Callable[[], None] | None = None  # ends the call once its client and all who joined have left
+    complete = False
+    error: BaseException | None = None
+    began = 0.0  # monotonic, s: its first frame
+    too_long = False
+    _waiting: Sequence[asyncio.Future[None]] = ()
 
     def __init__(self, name: str, hashed: str, on_end: Callable[["Flight"], None] | None = None) -> None:
         self.name = name
         self.body_hash = hashed
-        self.status = 0
-        self.headers: list[tuple[str, str]] = []
         self.frames: list[bytes] = []
-        self.size = 0
-        self.joined = 0  # who else waits for this answer: while there is one, the call must go on
-        self.gone = False  # its own client has left
-        self.alone: Callable[[], None] | None = None  # ends the call once its client and all who joined have left
-        self.complete = False
-        self.error: BaseException | None = None
-        self.began = 0.0  # loop time of its first frame
-        self.too_long = False
         self._on_end = on_end
-        self._waiting: list[asyncio.Future[None]] = []
 
     @property
     def over(self) -> bool:
         return self.complete or self.error is not None
 
-    def begin(self, status: int, headers: list[tuple[str, str]]) -> None:
+    def begin(self, status: int, headers: Sequence[Pair]) -> None:
         self.status, self.headers = status, headers
-        self.began = asyncio.get_running_loop().time()
-        self._move()
+        self.began = time.monotonic()
+        if self._waiting:
+            self._move()
 
     def add(self, frame: bytes) -> None:
         self.size += len(frame)
@@ -158,13 +146,16 @@ class Flight:
             self.alone()
 
     def _land(self) -> None:
-        self.alone = None
-        if self._on_end is not None:
-            self._on_end(self)
-        self._move()
+        if self.alone is not None:
+            self.alone = None
+        on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            on_end(self)
+        if self._waiting:
+            self._move()
 
     def _move(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, ()
         for future in waiting:
             if not future.done():
                 future.set_result(None)
@@ -172,10 +163,10 @@ class Flight:
     async def moved(self) -> None:
         """Wait for whatever comes next."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
+        self._waiting = (*self._waiting, future)
         await future
 
-    async def started(self) -> tuple[int, list[tuple[str, str]]]:
+    async def started(self) -> tuple[int, Sequence[Pair]]:
         """Status and headers, as soon as there are any. Raises what the call failed with before that."""
         while not self.status:
             if self.error is not None:
@@ -296,7 +287,8 @@ class Idempotency:
             await self.release(flight)
             return False
         body = b"".join(flight.frames)
-        await self._replays.put(Kept(flight.name, flight.body_hash, self._clock(), flight.status, flight.headers, body))
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in flight.headers]
+        await self._replays.put(Kept(flight.name, flight.body_hash, self._clock(), flight.status, headers, body))
         self._owned.discard(flight.name)
         return True
 

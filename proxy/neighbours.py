@@ -10,13 +10,14 @@ import contextlib
 import hashlib
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from proxy import log
 from proxy.errors import Conflict, TraghettoError
-from proxy.idempotency import Flight
+from proxy.idempotency import Flight, Pair
 from proxy.retries import Retries
 
 PATIENCE_S = 0.25  # with one neighbour, until it says whether it has the call
@@ -45,7 +46,7 @@ class Here(msgspec.Struct, tag=True):
 
 class Head(msgspec.Struct, tag=True):
     status: int
-    headers: list[tuple[str, str]]
+    headers: Sequence[Pair]
 
 
 class Frame(msgspec.Struct, tag=True):
@@ -82,11 +83,10 @@ def meeting_place(folder: Path) -> Path:
 class Ferry(Flight):
     """A neighbour's call, carried here. Nobody here is its client: when the last who joined leaves, it is let go."""
 
-    __slots__ = ()
+    gone = True
 
     def __init__(self) -> None:
         super().__init__("", "")
-        self.gone = True
 
 
 class Neighbours:

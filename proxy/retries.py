@@ -6,6 +6,7 @@ It knows no HTTP. Invariants: frames are held for seconds, and never more than H
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -20,15 +21,15 @@ SWEEP_S = 1.0
 class Trip(Flight):
     """A flight without a key. `count` is that of the latest try that it answers."""
 
-    __slots__ = ("body", "count", "ended_at", "held", "place")
+    ended_at = 0.0
+    held = 0
 
     def __init__(self, caller: str, route: str, body: bytes, count: int, on_end: Callable[[Flight], None]) -> None:
-        super().__init__("", "", on_end)
+        self.frames = []
+        self._on_end = on_end
         self.place = (caller, route, len(body))
         self.body = body
         self.count = count
-        self.ended_at = 0.0
-        self.held = 0
 
 
 class Retries:
@@ -44,7 +45,11 @@ class Retries:
     def begin(self, caller: str, route: str, body: bytes, count: int) -> Trip:
         """Remember a call from now on. It must be landed (`end` or `fail`), whatever happens."""
         trip = Trip(caller, route, body, count, self._landed)
-        self._trips.setdefault(trip.place, {})[trip] = None
+        equal = self._trips.get(trip.place)
+        if equal is None:
+            self._trips[trip.place] = {trip: None}
+        else:
+            equal[trip] = None
         self._running[trip] = trip
         if self._sweeping is None:
             self._sweeping = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
@@ -75,11 +80,12 @@ class Retries:
             return
         if trip.error is not None and not trip.joined:
             trip.shed()
-        trip.ended_at = asyncio.get_running_loop().time()
+        trip.ended_at = time.monotonic()
         trip.held = len(trip.body) + (0 if trip.too_long else trip.size)
         self._ended.append(trip)
         self._held += trip.held
-        self._shrink(trip.ended_at)
+        if self._held > HELD_MAX:
+            self._shrink(trip.ended_at)
 
     def _shrink(self, now: float) -> None:
         while self._ended and (self._held > HELD_MAX or now - self._ended[0].ended_at > LINGER_S):
@@ -97,7 +103,7 @@ class Retries:
     def _sweep(self) -> None:
         """Once a second: what has ended long ago, and the frames of streams whose client has their beginning."""
         loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = time.monotonic()
         self._shrink(now)
         for trip in [trip for trip in self._running.values() if trip.began and now - trip.began > HEAD_S]:
             if not trip.joined:

@@ -21,7 +21,7 @@ class Clock:
 
 def landed(flight: Flight, *frames: bytes, status: int = 200) -> Flight:
     """Begun and given these frames; to be ended."""
-    flight.begin(status, [("x-request-id", "1")])
+    flight.begin(status, [(b"x-request-id", b"1")])
     for frame in frames:
         flight.add(frame)
     return flight
