@@ -96,9 +96,13 @@ class Inbound:
         return b"".join(parts)
 
     def json_type(self) -> None:
-        """Raises MediaUnsupported unless the body calls itself JSON (or nothing at all)."""
+        """Raises MediaUnsupported unless the body calls itself JSON, or nothing at all and comes from no web page: a page of
+        another origin can send what has no type without asking first."""
         said = self.headers.get(b"content-type")
-        if said is not None and said != b"application/json":
+        if said is None:
+            if b"origin" in self.headers:
+                raise MediaUnsupported("A web page has to say what it sends; send application/json.")
+        elif said != b"application/json":
             type_ = said.decode("latin-1")
             media = type_.partition(";")[0].strip().lower()
             if media != "application/json" and not media.endswith("+json"):

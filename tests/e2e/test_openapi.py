@@ -100,3 +100,13 @@ def test_no_web_page_of_elsewhere_may_read_an_answer(line: http.client.HTTPConne
     read.read()
     for answer in (told, read):
         assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+
+
+def test_what_a_page_of_elsewhere_can_send_is_refused(gate: Offline) -> None:
+    """A form, plain text, or a blob without a type need no asking first: none of them makes a key or a chat."""
+    origin = {"origin": "https://elsewhere.example"}
+    with gate.client() as client:
+        for target in ("/v1/api_keys", "/v1/chat/completions", "/admin/models/delete"):
+            for headers in (origin, {**origin, "content-type": "text/plain"}):
+                request = client.build_request("POST", target, content=b"{}", headers=headers)
+                assert client.send(request).status_code == 415

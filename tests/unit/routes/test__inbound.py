@@ -112,6 +112,9 @@ def test_json_types(type_: str) -> None:
     inbound([]).json_type()
     with pytest.raises(MediaUnsupported):
         inbound([], content_type="text/plain").json_type()
+    inbound([], content_type=type_, origin="https://a.example").json_type()
+    with pytest.raises(MediaUnsupported, match="web page"):
+        inbound([], origin="https://a.example").json_type()
 
 
 def test_query() -> None:
