@@ -5,7 +5,6 @@ since closing must never depend on anybody being there to await it.
 """
 
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -122,12 +121,11 @@ class Priced(Protocol):
 
 
 class Books:
-    """The ledger's place in the house. `endings` and the last `keep` calls are in memory, for whoever looks."""
+    """The ledger's place in the house. `endings` counts calls by how they ended; `watch` is told of each."""
 
-    def __init__(self, keeper: Keeper, watch: Callable[[Call, Served], None] | None = None, keep: int = 1000) -> None:
+    def __init__(self, keeper: Keeper, watch: Callable[[Call, Served], None] | None = None) -> None:
         self._keeper = keeper
         self._watch = watch
-        self.entries: deque[Entry] = deque(maxlen=keep)
         self.endings: dict[Ending, int] = dict.fromkeys(Ending, 0)
 
     def metered(self, reply: Reply, permit: Permit) -> Metered:
@@ -161,12 +159,14 @@ class Books:
     def bill(self, call: Call, served: Served) -> Bill:
         """What the call used and costs; counted from here on."""
         assert call.plan is not None
-        usage = estimate.used(call, served)
+        served.usage = usage = estimate.used(call, served)
         charge = self._keeper.rules.prices.charge(call.plan.model.id, usage, estimate.unit_of(call))
         bill = Bill(call, served, usage, charge)
         if self._keeper.ledger is not None:
             bill.row = row_of(bill)
-        self._note(bill)
+        self.endings[served.ending] += 1
+        if self._watch is not None:
+            self._watch(call, served)
         return bill
 
     async def settle(self, bill: Bill) -> None:
@@ -177,27 +177,6 @@ class Books:
     def later(self, bill: Bill) -> None:
         if self._keeper.ledger is not None and bill.row is not None:
             self._keeper.ledger.settle_later(bill.row)
-
-    def _note(self, bill: Bill) -> None:
-        call, served = bill.call, bill.served
-        self.endings[served.ending] += 1
-        model = call.plan.model.id if call.plan else ""
-        route = str(call.attempts[-1].target) if call.attempts else ""
-        self.entries.append(Entry(call.id, call.operation.value, model, route, served, bill.usage, len(call.attempts)))
-        if self._watch is not None:
-            self._watch(call, msgspec.structs.replace(served, usage=bill.usage))
-
-
-class Entry(msgspec.Struct):
-    """One of the last calls."""
-
-    id: str
-    operation: str
-    model: str
-    route: str
-    served: Served
-    usage: Usage
-    attempts: int
 
 
 def row_of(bill: Bill) -> Row:
@@ -246,6 +225,7 @@ def row_of(bill: Bill) -> Row:
 
 
 def _tries(call: Call) -> str:
+    """JSON: each attempt with its target, why it was made, why it was left, and how long it took."""
     return _encode(
         [
             {

@@ -11,11 +11,11 @@ from proxy import budgets as budget
 from proxy.budgets import Budgets
 from proxy.call import Call, Dialect, Ending, Principal, Served, Usage
 from proxy.errors import BudgetSpent, RateExceeded, Unavailable
-from proxy.estimate import DEFAULT_OUTPUT, TEXTUAL, bounded, most, prompt_tokens, unit_of
+from proxy.estimate import DEFAULT_OUTPUT, TEXTUAL, bounded, most, most_output, prompt_tokens, rough_prompt, unit_of
 from proxy.ledger.prices import PriceTable
 from proxy.limits.hits import HitLog, now_us
 from proxy.limits.reference import Bucket, Measure
-from proxy.limits.said import limit_headers
+from proxy.limits.said import grant_headers, refusal_headers
 from proxy.limits.store import Ask, Grant, LimitStore, Refusal
 from proxy.ports import Permit
 from proxy.tiers import Tiers
@@ -167,22 +167,20 @@ class Gate:
             raise self._refused(call, found)
         self.running += 1
         permit = Held(self, call, store, found)
-        permit.headers = limit_headers(found, call.dialect, now, balance)
+        permit.headers = grant_headers(found, call.dialect, now, balance)
         return permit
 
     async def _asks(self, call: Call, buckets: Sequence[Bucket], purse: Bucket | None) -> list[Ask]:
-        """What each bucket is asked for. Tokens are counted only where somebody counts them."""
-        counted = any(bucket.measure is Measure.TPM for bucket in buckets)
-        prompt = (await prompt_tokens(call))[0] if counted or purse is not None else 0
+        """What each bucket is asked for. Tokens of a rate are told from sizes, which costs nothing and is put right when
+        the call is settled; those of a budget are counted."""
         asks: list[Ask] = []
         for bucket in buckets:
             if bucket.measure is not Measure.TPM:
                 asks.append((bucket, 1))
             elif call.operation in TEXTUAL:
-                asks.append((bucket, _tokens(call, prompt, bucket)))
+                asks.append((bucket, _tokens(call, rough_prompt(call), bucket)))
         if purse is not None:
-            cost = self._most_cost(call, prompt)
-            asks.append((purse, cost))
+            asks.append((purse, self._most_cost(call, (await prompt_tokens(call))[0])))
         return asks
 
     def _most_cost(self, call: Call, prompt: int) -> int:
@@ -211,7 +209,7 @@ class Gate:
             _told(worst.bucket, worst.need, worst.have, call.plan.model.id),
             retry_after_s=None if wait is None else wait / 1e6,
             never=wait is None,
-            headers=tuple(limit_headers(refusal, call.dialect, now_us())),
+            headers=tuple(refusal_headers(refusal, call.dialect, now_us())),
         )
 
     # -- without reserving
@@ -241,7 +239,7 @@ def _has_budget(key: Principal) -> bool:
 def _tokens(call: Call, prompt: int, bucket: Bucket) -> int:
     """Prompt and answer at most. One that nobody bounded asks for no more than could ever pass; what it uses beyond its
     reservation, the next ones wait for."""
-    need = most(call, prompt).total_tokens
+    need = prompt + most_output(call, prompt)
     if bounded(call):
         return need
     choices = getattr(call.request, "n", None) or 1

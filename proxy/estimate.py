@@ -14,6 +14,7 @@ DEFAULT_OUTPUT = 4096  # tokens, where neither the request nor the model bounds 
 TEXTUAL = frozenset(
     {Operation.CHAT, Operation.COMPLETIONS, Operation.RESPONSES, Operation.MESSAGES, Operation.EMBEDDINGS}
 )
+_SMALL = 2048  # bytes of a body that count as its text
 _FRAME = 170  # bytes of a stream's frame that are not its text, roughly
 
 
@@ -30,7 +31,7 @@ def rough_prompt(call: Call) -> int:
     """As `prompt_tokens`, at once and from sizes only."""
     if call.operation not in TEXTUAL:
         return 0
-    if isinstance(call.request, ChatRequest):
+    if len(call.raw) > _SMALL and isinstance(call.request, ChatRequest):  # it may hold pictures
         return sum(tokens.estimate(len(message.text)) + 4 for message in call.request.messages) + 3
     return tokens.estimate(len(call.raw))
 

@@ -14,7 +14,7 @@ import msgspec
 from proxy import log
 from proxy.call import Principal
 from proxy.errors import KeyInvalid
-from proxy.keys.format import id_of, mac, same
+from proxy.keys.format import id_of, label, label_of, mac, same
 from proxy.ledger.database import FAILURES, reason
 from proxy.ledger.keyrows import KeyRow, KeyRows
 
@@ -42,6 +42,7 @@ class Directory:
         self._pepper = pepper
         self._clock = clock
         self._entries: dict[str, Entry] = {}
+        self._by_label: dict[str, Entry] = {}  # as keys say their id
         self._generation = -1
         self._used: dict[str, int] = {}
         self._reloads: list[float] = []
@@ -68,8 +69,8 @@ class Directory:
         Raises:
             KeyInvalid: it is not ours, unknown, revoked or expired.
         """
-        key_id = id_of(text)
-        entry = self._entries.get(key_id) if key_id else None
+        said = label_of(text)
+        entry = self._by_label.get(said) if said else None
         proven = same(mac(self._pepper, text), entry.row.mac if entry else _NOBODY)
         if entry is None or not proven:
             raise KeyInvalid("This API key is not valid.")
@@ -104,6 +105,7 @@ class Directory:
     async def load(self) -> None:
         generation, rows = await self._rows.load()
         self._entries = {row.id: Entry(row, _principal(row)) for row in rows}
+        self._by_label = {label(id_): entry for id_, entry in self._entries.items()}
         self._generation = generation
 
     async def refresh(self) -> None:

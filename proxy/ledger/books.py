@@ -29,6 +29,7 @@ from proxy.ledger.tables import calls, prices
 
 PATIENCE_S = 1.0  # a commit that takes longer counts as failed
 BATCH = 500
+GATHER_S = 0.001
 RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 _Waiting = tuple[Row, asyncio.Future[None] | None]
@@ -103,8 +104,7 @@ class Ledger:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append((row, future))
         self._wake.set()
-        # whoever waits may be cut off; the row is written all the same
-        await asyncio.shield(future)
+        await future  # whoever waits may be cut off; the row is written all the same
 
     def settle_later(self, row: Row) -> None:
         """As `settle`, for a call that nobody waits for; a crash in between leaves an `interrupted` row."""
@@ -122,6 +122,7 @@ class Ledger:
             except TimeoutError:
                 pass
             self._wake.clear()
+            await self._gather()
             batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
             if failures and time.monotonic() < again_at:
                 self._spill(batch)  # it failed just now: nobody waits for it to fail again
@@ -135,19 +136,22 @@ class Ledger:
             if self._queue or (self._spilled and not failures):
                 self._wake.set()
 
+    async def _gather(self) -> None:
+        """Let those join who are about to: as long as each turn of the loop brings more, a commit would come too early."""
+        size, until = 0, time.monotonic() + GATHER_S
+        while size < len(self._queue) < BATCH and time.monotonic() < until:
+            size = len(self._queue)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
     async def _commit(self, late: Sequence[Row], batch: Sequence[_Waiting]) -> bool:
         rows = [*late, *(row for row, _ in batch)]
         if not rows:
             return True
         values = [_values(row) for row in rows]
-        statement = self._insert_text
-
-        def insert(connection: Connection) -> None:
-            connection.exec_driver_sql(statement, values)
-
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await self._database.write(insert)
+                await self._database.append(self._insert_text, values)
         except FAILURES as error:
             why = reason(error)
             if why != self.trouble:
@@ -171,6 +175,7 @@ class Ledger:
             self._journal.done(row.call_id)
             if future and not future.done():
                 future.set_result(None)
+        self._journal.tidy()
 
     def _spill(self, batch: Sequence[_Waiting]) -> None:
         assert self._journal

@@ -6,6 +6,7 @@ locked while its process lives: whoever gets the lock knows that its owner is de
 """
 
 import fcntl
+import mmap
 import os
 import struct
 import zlib
@@ -13,6 +14,8 @@ from pathlib import Path
 
 MARK, ROW, NEVER = 1, 2, 3
 SEGMENT = 8 << 20
+TIDY_FROM = 1 << 20
+TIDY_LIVE = 1000
 _HEAD = struct.Struct("<IIIB")  # checksum of all that follows, length of the text, generation, kind
 SUFFIX = ".journal"
 
@@ -34,6 +37,9 @@ class Journal:
         self._end = segment
         folder.mkdir(parents=True, exist_ok=True)
         self.path, self._fd = _create(folder, 2 * segment)
+        self._map = mmap.mmap(
+            self._fd, 2 * segment
+        )  # its room is reserved: a store is as safe as a write, and no system call
 
     @property
     def live(self) -> int:
@@ -52,6 +58,12 @@ class Journal:
         """The database has it (or it never reached an upstream)."""
         self._live.pop(call_id, None)
 
+    def tidy(self) -> None:
+        """Begin again, if there is much that nobody needs any more: an heir has to look through all of it."""
+        used = self._at - (self._end - self._segment)
+        if used > TIDY_FROM and len(self._live) < TIDY_LIVE:
+            self._turn(0)
+
     def forget(self, call_id: str) -> None:
         """An open call that never reached an upstream: there is nothing to book, now or after a crash."""
         if self._live.pop(call_id, None) is not None:
@@ -66,7 +78,7 @@ class Journal:
         if self._at + len(data) > self._end:
             self._turn(len(data))
             data = self._record(entry)
-        os.pwrite(self._fd, data, self._at)
+        self._map[self._at : self._at + len(data)] = data
         self._at += len(data)
 
     def _record(self, entry: Entry) -> bytes:
@@ -81,8 +93,9 @@ class Journal:
         self._generation += 1
         start = 0 if self._end == 2 * self._segment else self._segment
         data = b"".join(self._record(entry) for entry in self._live.values())
-        os.pwrite(self._fd, data + bytes(_HEAD.size), start)
-        self._at, self._end = start + len(data), start + self._segment
+        data += bytes(_HEAD.size)
+        self._map[start : start + len(data)] = data
+        self._at, self._end = start + len(data) - _HEAD.size, start + self._segment
 
     def close(self) -> None:
         """Leave nothing behind if nothing is open."""
@@ -90,6 +103,7 @@ class Journal:
             return
         if not self._live:
             self.path.unlink(missing_ok=True)
+        self._map.close()
         os.close(self._fd)
         self._fd = -1
 

@@ -283,6 +283,7 @@ def test_a_call_that_never_reached_an_upstream_is_not_booked(tmp_path: Path) -> 
         desk.ledger.open(mark("sent"))
         # and dies: its lock goes, nothing else happens
         assert desk.ledger._journal is not None
+        desk.ledger._journal._map.close()
         os.close(desk.ledger._journal._fd)
         heir = await opened(url, folder)
         assert [(found["call_id"], found["ending"]) for found in await heir.rows()] == [("sent", "interrupted")]
@@ -346,6 +347,7 @@ def test_rows_in_the_journal_survive_the_process(locked: tuple[str, Path, Any]) 
         desk.ledger.open(mark("c1"))
         await desk.ledger.settle(row("c1", amount_micro=3))
         assert desk.ledger._journal is not None
+        desk.ledger._journal._map.close()
         os.close(desk.ledger._journal._fd)
         assert desk.ledger._writer is not None
         desk.ledger._writer.cancel()

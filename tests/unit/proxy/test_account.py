@@ -51,7 +51,7 @@ def keeper(price: Pricing | None = Pricing(input_usd=1.0, output_usd=2.0), *, le
 def call(*, tried: bool = True) -> Call:
     made = Call(
         id="c", operation=Operation.CHAT, dialect=Dialect.OPENAI, request=ChatRequest("m", [Message("user", "x" * 40)]),
-        raw=b"", fields={}, principal=Principal("k"), stream=True,
+        raw=b"r" * 40, fields={}, principal=Principal("k"), stream=True,
     )  # fmt: skip
     model = Model(id="m", type="text", name="m", targets=(TARGET,))
     made.plan = Plan(model, model.targets, "m", "id", Features({}))
@@ -118,8 +118,8 @@ def test_an_unknown_price_is_null() -> None:
 def test_cancelled_calls_pay_for_what_was_produced() -> None:
     said = row(keeper(), Served(None, Ending.CANCELLED, frames=6, sent=1100))
     assert said.usage_source == UsageSource.ESTIMATE
-    assert (said.prompt_tokens, said.completion_tokens) == (17, 20)
-    assert said.amount_micro == 17 + 2 * 20
+    assert (said.prompt_tokens, said.completion_tokens) == (10, 20)
+    assert said.amount_micro == 10 + 2 * 20
 
 
 def test_an_upstream_that_produced_nothing_is_not_paid() -> None:
@@ -132,15 +132,12 @@ def test_an_upstream_that_produced_nothing_is_not_paid() -> None:
 @pytest.mark.asyncio
 async def test_without_a_ledger_the_books_are_in_memory() -> None:
     seen: list[tuple[str, Usage | None]] = []
-    books = Books(keeper(ledger=False), lambda call, served: seen.append((call.id, served.usage)), keep=2)
+    books = Books(keeper(ledger=False), lambda call, served: seen.append((call.id, served.usage)))
     made = call()
     books.mark(made, TARGET)
     for ending in (Ending.FAILED, Ending.CANCELLED, Ending.FINISHED):
         await books.settle(books.bill(made, Served(Usage(1, 2), ending, 3)))
     books.forget(made)
-    assert [entry.served.ending for entry in books.entries] == [Ending.CANCELLED, Ending.FINISHED]
     assert books.endings == {
         Ending.FINISHED: 1, Ending.CANCELLED: 1, Ending.FAILED: 1, Ending.INTERRUPTED: 0}  # fmt: skip
-    last = books.entries[-1]
-    assert (last.id, last.operation, last.route, last.served.frames, last.attempts) == ("c", "chat", "up/far-m", 3, 2)
     assert seen == [("c", Usage(1, 2))] * 3

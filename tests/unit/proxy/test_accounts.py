@@ -114,6 +114,7 @@ def test_calls_that_a_dead_process_left_open_are_inherited(tmp_path: Path) -> No
         first.ledger._journal._live.clear()
         import os
 
+        first.ledger._journal._map.close()
         os.close(first.ledger._journal._fd)  # as the kernel does when it dies
         first.ledger._journal._fd = -1
         await second._inherit()

@@ -62,7 +62,7 @@ def call(principal: Principal = KEY, *, tried: bool = True, limit: int | None = 
     request: Any = ChatRequest("m", [Message("user", "x" * 400)], max_tokens=limit, n=more.pop("n", None))
     made = Call(
         id="c", operation=operation, dialect=more.pop("dialect", Dialect.OPENAI), request=more.pop("request", request),
-        raw=b"", fields={}, principal=principal,
+        raw=b"r" * 400, fields={}, principal=principal,
     )  # fmt: skip
     model = Model(id="m", type="text", name="m", targets=(Target("up", "m"),), **more)
     made.plan = Plan(model, model.targets, "m", "id", Features({}))

@@ -70,7 +70,10 @@ def test_units(scale: float, unit: str) -> None:
 async def test_a_prompt_is_counted_and_roughly_told() -> None:
     counted, _ = await estimate.prompt_tokens(chat())
     assert 10 <= counted <= 20
-    assert estimate.rough_prompt(chat()) == 17
+    assert estimate.rough_prompt(chat()) == 20, "a small body as a whole"
+    large = call(ChatRequest("m", [Message("user", "x" * 4000)]))
+    large.raw = b"r" * 100_000
+    assert estimate.rough_prompt(large) == 1007, "of a large one the texts: it may hold pictures"
     assert estimate.rough_prompt(call(EmbeddingsRequest("m", "hello"), Operation.EMBEDDINGS)) == 20
     assert (await estimate.prompt_tokens(call(SpeechRequest("hello"), Operation.SPEECH)))[0] == 0
 
@@ -85,13 +88,13 @@ OWN = Usage(3, 4)
         (Served(OWN, Ending.CANCELLED), OWN),
         (Served(OWN, Ending.FAILED), OWN),
         # an upstream that did not say: the prompt is ours to tell
-        (Served(Usage(completion_tokens=9, source=UsageSource.ESTIMATE), Ending.FINISHED), Usage(17, 9)),
+        (Served(Usage(completion_tokens=9, source=UsageSource.ESTIMATE), Ending.FINISHED), Usage(20, 9)),
         (Served(Usage(5, 9, source=UsageSource.ESTIMATE), Ending.FINISHED), Usage(5, 9)),
-        (Served(None, Ending.CANCELLED), Usage(17, 0)),
-        (Served(None, Ending.CANCELLED, 5, 900), Usage(17, 13)),
-        (Served(None, Ending.CANCELLED, 5, 500), Usage(17, 5)),
+        (Served(None, Ending.CANCELLED), Usage(20, 0)),
+        (Served(None, Ending.CANCELLED, 5, 900), Usage(20, 13)),
+        (Served(None, Ending.CANCELLED, 5, 500), Usage(20, 5)),
         (Served(None, Ending.FAILED), Usage()),
-        (Served(None, Ending.FAILED, 2, 400), Usage(17, 15)),
+        (Served(None, Ending.FAILED, 2, 400), Usage(20, 15)),
     ],
 )
 def test_what_was_used(served: Served, used: Usage) -> None:

@@ -1,11 +1,10 @@
 """The ledger: what the common suite (tests/contract/test_ledger.py) does not ask."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from proxy.config import Pricing
 from proxy.ledger.books import Ledger, now_us
@@ -46,11 +45,11 @@ def test_while_the_database_fails_nobody_waits_for_it_twice(tmp_path: Path) -> N
         def __getattr__(self, name: str) -> Any:
             return getattr(self.real, name)
 
-        async def write(self, work: Callable[[Connection], Any]) -> Any:
+        async def append(self, statement: str, rows: Any) -> None:
             self.tries += 1
             if self.broken:
                 raise OSError("gone")
-            return await self.real.write(work)
+            await self.real.append(statement, rows)
 
     async def work() -> None:
         database = await connect(f"sqlite:///{tmp_path}/t.db")

@@ -9,6 +9,7 @@ from proxy.ledger.journal import Journal, JournalFull, estates
 
 
 def dies(journal: Journal) -> None:
+    journal._map.close()
     os.close(journal._fd)
     journal._fd = -1
 
