@@ -9,6 +9,8 @@ import click
 
 from proxy.cli.options import with_config, with_json
 
+NOT_THERE = "the upstream has no such model"
+
 
 @click.command()
 @with_config
@@ -44,8 +46,8 @@ async def _examine(built: Any, timeout_s: float) -> list[dict[str, str]]:
     try:
         probes = [_probe(name, built, timeout_s) for name in built.adapters]
         rows = list(await asyncio.gather(*probes))
-        rows += _names(built, {row["what"].split()[1]: row["state"] for row in rows})
-        return rows
+        states = {name: row["state"] for name, row in zip(built.adapters, rows, strict=True)}
+        return rows + _names(built, states, await _absent(built, states, timeout_s))
     finally:
         for adapter in built.adapters.values():
             await adapter.aclose()
@@ -104,6 +106,44 @@ async def _listed(adapter: Any, said: str) -> str:
         return f"its model list cannot be had ({error.code})"
 
 
+async def _absent(built: Any, states: dict[str, str], timeout_s: float) -> dict[Any, str]:
+    """Targets that their upstreams do not list, and perhaps do not have: target → what was said of it.
+
+    What is not listed may work all the same; what the upstream says it does not have begins with NOT_THERE. Only upstreams
+    over HTTP that list models are asked: probing a local model would load it.
+    """
+    from proxy.errors import TraghettoError
+    from proxy.ports import ListsModels
+
+    targets = {t for model in built.catalogue.models.values() for t in model.targets if states.get(t.upstream) == "ok"}
+    absent: dict[Any, str] = {}
+    for name, adapter in built.adapters.items():
+        if not isinstance(adapter, ListsModels) or not hasattr(built.config.upstreams[name], "base_url"):
+            continue
+        try:
+            async with asyncio.timeout(timeout_s):
+                listed = {str(row.get("id")) for row in await adapter.models()}
+                for target in sorted((t for t in targets if t.upstream == name and t.model not in listed), key=str):
+                    said = await _said(adapter, target)
+                    absent |= {target: said} if said else {}
+        except (TimeoutError, TraghettoError):
+            continue  # its own line tells
+    return absent
+
+
+async def _said(adapter: Any, target: Any) -> str:
+    """What a target's own probe says against it, or ""."""
+    from proxy.errors import Fault, ModelUnknown, UpstreamError
+
+    try:
+        said = str(await adapter.probe(target))
+    except ModelUnknown:
+        return NOT_THERE
+    except UpstreamError as error:
+        return NOT_THERE if error.fault is Fault.MISSING else ""
+    return said.removeprefix("reachable, but ") if "reachable, but " in said else ""
+
+
 def _advice(code: str) -> str:
     return {
         "upstream_auth_failed": "Check its api_key.",
@@ -112,16 +152,20 @@ def _advice(code: str) -> str:
     }.get(code, "Check base_url.")
 
 
-def _names(built: Any, states: dict[str, str]) -> list[dict[str, str]]:
-    """Models, traits and mappings, each led to targets that can be used."""
+def _names(built: Any, states: dict[str, str], absent: dict[Any, str]) -> list[dict[str, str]]:
+    """Models, traits and mappings, each led to targets that can be used; what `absent` says is told beside them."""
     rows = []
     catalogue = built.catalogue
     for model in catalogue.models.values():
-        good = [str(t) for t in model.targets if states.get(t.upstream) == "ok"]
+        there = [t for t in model.targets if states.get(t.upstream) == "ok"]
+        good = [str(t) for t in there if absent.get(t) != NOT_THERE]
+        wrong = "; ".join(f"{t}: {absent[t]}" for t in there if t in absent)
         what = f"model {model.id}"
         if good:
-            rows.append({"what": what, "state": "ok", "said": " → ".join(good)})
+            said = " → ".join(good) + (f" ({wrong})" if wrong else "")
+            rows.append({"what": what, "state": "note" if wrong else "ok", "said": said})
         else:
             noted = all(states.get(t.upstream) == "note" for t in model.targets)
-            rows.append({"what": what, "state": "note" if noted else "bad", "said": "no target of it can be used"})
+            said = wrong or "no target of it can be used"
+            rows.append({"what": what, "state": "note" if noted else "bad", "said": said})
     return rows

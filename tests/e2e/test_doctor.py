@@ -38,7 +38,9 @@ kinds = pytest.mark.parametrize("kind", DOUBLES)
 @pytest.fixture(scope="module")
 def five() -> Iterator[dict[str, Any]]:
     with ExitStack() as open_:
-        yield {kind: open_.enter_context(double()) for kind, double in DOUBLES.items()}
+        doubles = {kind: double() for kind, double in DOUBLES.items()}
+        doubles["vaikerai"] = VaikerDouble(reads_per_min=1e6)  # a person does not run this as often as these tests
+        yield {kind: open_.enter_context(double) for kind, double in doubles.items()}
 
 
 def configured(five: dict[str, Any], *, keys: dict[str, str] | None = None, urls: dict[str, str] | None = None) -> str:
@@ -106,6 +108,25 @@ def test_one_that_is_ill(five: dict[str, Any], tmp_path: Path, kind: str, fault:
         five[kind]._faults.clear()
     assert row["state"] == "bad"
     assert five[kind].key not in row["said"]
+
+
+@kinds
+def test_a_model_that_is_not_there(five: dict[str, Any], tmp_path: Path, kind: str) -> None:
+    """Its own line says so, and which of several targets it is. What is only not listed may work all the same."""
+    toml = configured(five).replace(MODELS[kind], "no-such/model")
+    toml += f'[models.two]\ntargets = [{{upstream = "{kind}", model = "no-such/model"}}, '
+    toml += '{upstream = "venice", model = "deepseek-r1-671b"}]\n'
+    found = lines(run(tmp_path, toml, "doctor", "--json"))
+    row = found[f"model m-{kind}"]
+    if kind == "vaikerai":
+        assert (row["state"], row["said"]) == ("bad", f"{kind}/no-such/model: the upstream has no such model")
+    else:
+        assert row["state"] == "note"
+        assert "'no-such/model'" in row["said"]
+    assert found[f"upstream {kind}"]["state"] == "ok"
+    assert found["model two"]["state"] == "note"
+    assert "venice/deepseek-r1-671b" in found["model two"]["said"]
+    assert len([row for row in found.values() if row["state"] != "ok"]) == 2
 
 
 def test_no_balance_left(five: dict[str, Any], tmp_path: Path) -> None:
