@@ -10,7 +10,9 @@ from adapters.faults import retry_after_s, transport_fault
 from adapters.openai_api import failures
 from adapters.openai_api.adapter import MAX_ERROR, OpenAI
 from adapters.options import OpenAIOptions, Remote
+from proxy.call import Call, Target
 from proxy.errors import UpstreamError
+from proxy.params import Sorted, sort_out
 from proxy.ports import Caps
 
 _SHARED = Remote.__struct_fields__
@@ -27,6 +29,11 @@ class Accented(OpenAI):
     def __init__(self, name: str, options: Remote, client: HttpClient, caps: Caps) -> None:
         super().__init__(name, dialect(options), client)
         self.caps = caps
+
+    def preview(self, call: Call, target: Target) -> Sorted:
+        """See `proxy.ports.Previews`; a subclass that says things in other words says which."""
+        del target
+        return sort_out(call.fields, self.caps)
 
     async def _send(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> HttpResponse:
         """The response whose status is good; its body is still to come."""

@@ -6,6 +6,7 @@ from proxy import estimate
 from proxy.call import Call, Target
 from proxy.params import sort_out
 from proxy.pipeline import House
+from proxy.ports import Previews
 
 
 async def told(call: Call, house: House) -> dict[str, Any]:
@@ -30,7 +31,8 @@ async def told(call: Call, house: House) -> dict[str, Any]:
 
 def _target(target: Target, call: Call, house: House) -> dict[str, Any]:
     card = house.cards[target.upstream]
-    done = sort_out(call.fields, card.caps)
+    adapter = house.adapters.get(target.upstream)
+    done = adapter.preview(call, target) if isinstance(adapter, Previews) else sort_out(call.fields, card.caps)
     closed_s = house.dispatcher.health.open_for_s(target)
     return {
         "upstream": target.upstream,

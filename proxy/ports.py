@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from proxy.config import ModelType
     from proxy.health import Health
     from proxy.keys.store import KeyStore
+    from proxy.params import Sorted
 
 _CHATS = frozenset({Operation.CHAT, Operation.COMPLETIONS, Operation.RESPONSES, Operation.MESSAGES})
 
@@ -257,4 +258,13 @@ class TakesReports(Protocol):
 
     async def report(self, headers: Mapping[str, str], body: bytes) -> None:
         """One report, header names in lower case. PermissionDenied where it is not genuine, NotFound where none is expected."""
+        ...
+
+
+@runtime_checkable
+class Previews(Protocol):
+    """An adapter that can say what it would make of a call's parameters beyond what its Caps say."""
+
+    def preview(self, call: Call, target: Target) -> "Sorted":
+        """What would go out, under which names, and what would not. Asks nobody and leaves the call as it is."""
         ...

@@ -18,7 +18,7 @@ from adapters.options import OpenAIOptions
 from adapters.replies import Stream, Whole
 from proxy.call import Call, Ending, Operation, Target, Usage
 from proxy.errors import UpstreamError
-from proxy.params import sort_out
+from proxy.params import Sorted, sort_out
 from proxy.ports import Caps, Reply
 from proxy.wire.body import encode
 from proxy.wire.chat import ChatRequest
@@ -85,6 +85,12 @@ class OpenAI:
         finally:
             response.close()
         return [row for row in rows if search.lower() in str(row.get("id", "")).lower()]
+
+    def preview(self, call: Call, target: Target) -> Sorted:
+        """See `proxy.ports.Previews`."""
+        if call.operation in OPERATIONS:
+            return self._others.preview(call, target)
+        return sort_out(call.fields, self.caps, self.options.drops)
 
     async def aclose(self) -> None:
         await self._client.aclose()

@@ -19,7 +19,7 @@ from proxy.call import Call, Operation, Target, Usage
 from proxy.errors import UpstreamError
 from proxy.media import vectors
 from proxy.media.audio_formats import FORMATS
-from proxy.params import sort_out
+from proxy.params import Sorted, sort_out
 from proxy.ports import Caps, Reply
 from proxy.wire import embeddings
 from proxy.wire.body import encode
@@ -42,7 +42,7 @@ class Others:
         self._options = options
         self._caps = caps
         self._send = send
-        pictures = Pictures(name, options, caps, send)
+        self._drawing = pictures = Pictures(name, options, caps, send)
         self._routes = {
             Operation.EMBEDDINGS: self._embeddings,
             Operation.SPEECH: self._speech,
@@ -54,6 +54,12 @@ class Others:
     async def open(self, call: Call, target: Target) -> Reply:
         """See `Adapter.open`."""
         return await self._routes[call.operation](call, target)
+
+    def preview(self, call: Call, target: Target) -> Sorted:
+        """See `proxy.ports.Previews`."""
+        if call.operation is Operation.IMAGES:
+            return self._drawing.preview(call, target)
+        return sort_out(call.fields, self._caps, self._options.drops)
 
     async def _embeddings(self, call: Call, target: Target) -> Reply:
         assert call.plan is not None

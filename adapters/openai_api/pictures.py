@@ -29,7 +29,7 @@ from proxy.errors import Fault, TraghettoError, UpstreamError
 from proxy.media import styles
 from proxy.media.inspect import CONTENT_TYPES, inspect
 from proxy.media.payload import Payload, data_url
-from proxy.params import sort_out
+from proxy.params import Sorted, sort_out
 from proxy.ports import Caps, Reply
 from proxy.stream import CONTENT_TYPE
 from proxy.wire import images
@@ -47,6 +47,13 @@ _OURS = frozenset(
         *("moderation", "output_compression", "image", "image[]"),
     }
 )
+_SAID_AS = {
+    "style_preset": "prompt",
+    "negative_prompt": "prompt",
+    "width": "size",
+    "height": "size",
+    "safe_mode": "moderation",
+}
 _SHARED = frozenset({"quality", "background", "style", "user"})  # of Venice's images/generations: the same as OpenAI's
 
 Send = Callable[[str, str, list[tuple[str, str]], bytes], Awaitable[HttpResponse]]
@@ -114,6 +121,17 @@ class Pictures:
             body["response_format"] = "b64_json"
         call.dropped = [key for key in call.fields if key not in _OURS and key not in body]
         return body
+
+    def preview(self, call: Call, target: Target) -> Sorted:
+        """What an order would become; nobody is asked. Changes nothing about the call."""
+        if _openai(call):
+            return sort_out(call.fields, self._caps, self._options.drops)
+        before = call.dropped
+        body = self._translated(call, call.request, target)
+        dropped, call.dropped = call.dropped, before
+        kept = {key: msgspec.Raw(encode(value)) for key, value in body.items() if key != "model"}
+        named = {key: name for key, name in _SAID_AS.items() if key in call.fields and key not in body}
+        return Sorted(kept, named, dropped)
 
     # ── edits ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

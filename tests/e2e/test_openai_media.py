@@ -120,6 +120,15 @@ def test_a_streamed_transcript(client: openai.OpenAI, double: OpenAIMedia, model
     assert events[-1].text == "one two three 🛶"
 
 
+def test_ears_under_venice_s_prefix(gate: Gateway) -> None:
+    """The same answer; an unknown field is refused by name."""
+    url, files = gate.venice + "/audio/transcriptions", {"file": ("a.wav", SOUND, "audio/wav")}
+    told = httpx.post(url, data={"model": "ears", "language": "it"}, files=files)
+    assert told.json()["text"] == "silence for 1.5 seconds"
+    odd = httpx.post(url, data={"model": "ears", "colour": "red"}, files=files)
+    assert (odd.status_code, "colour" in odd.json()["error"]) == (400, True)
+
+
 def test_what_the_upstream_refuses_is_refused_here(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="srt"):
         client.audio.transcriptions.create(model="ears", file=("a.wav", SOUND), response_format="srt")
@@ -312,4 +321,9 @@ def test_a_dry_run_asks_nobody(gate: Gateway, double: OpenAIMedia) -> None:
     )
     assert sent.status_code == 200, sent.text
     assert json.loads(sent.content)["targets"][0]["model"] == "ears-new"
+    body = {"model": "brush", "prompt": "a ferry", "width": 640, "height": 480, "seed": 3, "style_preset": "Anime"}
+    told = httpx.post(gate.venice + "/image/generate?dry_run=true", json=body).json()["targets"][0]
+    assert (told["dropped"], told["parameters"]["size"]) == (["seed"], "1536x1024")
+    assert told["translated"]["style_preset"] == "prompt"
+    assert "animation" in told["parameters"]["prompt"]
     assert len(double.requests) == before

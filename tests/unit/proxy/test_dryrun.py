@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from fakes.chats import chat
 from fakes.houses import built
 from proxy.dryrun import told
-from proxy.estimate import DEFAULT_OUTPUT
 from proxy.errors import ModelUnknown
+from proxy.estimate import DEFAULT_OUTPUT
 
 ENV = {"FAR_KEY": "far-away-secret"}
 
@@ -64,3 +65,13 @@ async def test_a_closed_target_is_told() -> None:
 async def test_it_refuses_what_the_call_itself_would() -> None:
     with pytest.raises(ModelUnknown):
         await dry(model="nobody")
+
+
+@pytest.mark.asyncio
+async def test_an_adapter_says_itself_what_it_would_send() -> None:
+    """What one upstream does not take, whatever its kind does, is among what is dropped."""
+    house = built(env=ENV)
+    far = house.adapters["far"]
+    far.options = msgspec.structs.replace(far.options, drops=frozenset({"seed"}))  # type: ignore[attr-defined]
+    near, there = (await told(chat("four", model="parrot", seed=5, top_k=3), house))["targets"]
+    assert (near["dropped"], there["dropped"], set(there["parameters"])) == (["seed", "top_k"], ["seed"], {"top_k"})

@@ -215,6 +215,24 @@ async def test_a_venice_wish_is_translated(double: OpenAIMedia, build_for: Any, 
 
 
 @pytest.mark.asyncio
+async def test_a_preview_is_what_would_be_sent(double: OpenAIMedia, build_for: Any) -> None:
+    call, target = venice("brush-new", width=640, height=480, style_preset="Anime", seed=3, format="png")
+    told = build_for(**NEW).preview(call, target)
+    assert call.dropped == []
+    assert told.dropped == ["seed"]
+    assert told.translated == {"width": "size", "height": "size", "style_preset": "prompt"}
+    assert double.requests == []
+    await all_of(await build_for(**NEW).open(call, target))
+    sent = double.seen("POST", "generations")[0].json
+    assert {key: json.loads(bytes(value)) for key, value in told.kept.items()} == {
+        k: v for k, v in sent.items() if k != "model"
+    }
+    call, target = openai("brush-new", quality="low", user="me")
+    told = build_for(drops=frozenset({"user"})).preview(call, target)
+    assert (set(told.kept), told.dropped) == ({"quality"}, ["user"])
+
+
+@pytest.mark.asyncio
 async def test_what_an_upstream_takes_goes_out_under_its_name(double: OpenAIMedia, build_for: Any) -> None:
     double.script(faults.answer(200, {"data": [{"b64_json": base64.b64encode(media.png(640, 480)).decode()}]}))
     takes = frozenset({"seed", "steps", "negative_prompt", "style_preset"})
