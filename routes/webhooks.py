@@ -15,7 +15,7 @@ SIGNED = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 async def reported(inbound: Inbound, desk: Desk) -> Answer:
     """Hand a report to its upstream's adapter; answered at once, since nobody waits for what it leads to."""
-    adapter = desk.house.adapters.get(str(inbound.path_params.get("upstream", "")))
+    adapter: object = desk.house.adapters.get(str(inbound.path_params.get("upstream", "")))
     if not isinstance(adapter, TakesReports):
         raise NotFound("No upstream of this name sends reports here.")
     body = await inbound.body(min(desk.max_body, MAX_REPORT))
