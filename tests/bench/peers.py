@@ -178,10 +178,12 @@ def litellm(upstream_port: int, folder: Path) -> Iterator[Subject]:
     config.write_text("model_list:\n" + row.format("bench", upstream_port) + row.format("paced", upstream_port))
     binary = Path(os.environ["PEERS_DIR"]) / "ll/bin/litellm"
     command = [str(binary), "--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
+    key = "sk-bench-0123456789abcdef"  # it refuses to start without one
     production = {"LITELLM_LOG": "ERROR", "LITELLM_MODE": "PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    production["LITELLM_MASTER_KEY"] = key
     with process(command, GATEWAY_CORE, cwd=folder, env={**os.environ, **production}) as child:
         ready = answers(port, 120, b"GET /health/liveliness HTTP/1.0\r\nhost: x\r\n\r\n")
-        yield Subject("litellm", port, family(child.pid), ready_s=ready)
+        yield Subject("litellm", port, family(child.pid), {"authorization": f"Bearer {key}"}, ready_s=ready)
 
 
 SUBJECTS = {"traghetto": traghetto, "nginx": nginx, "vllm-router": vllm_router, "portkey": portkey, "litellm": litellm}
