@@ -26,7 +26,9 @@ def keys() -> None:
 @click.option("--type", "type_", type=click.Choice(["INFERENCE", "ADMIN"], case_sensitive=False), default="INFERENCE")
 @click.option("--description", default="", help="What it is for.")
 @click.option("--expires", help="When it ends: YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ.")
-@click.option("--usd", type=float, help="The most it may spend a day, in US dollars.")
+@click.option("--usd", type=float, help="The most it may spend a day (UTC), in US dollars.")
+@click.option("--diem", type=float, help="Likewise, in Diem; of several limits the tightest counts.")
+@click.option("--vcu", type=float, help="Likewise, in VCU.")
 @click.option("--model", "models", multiple=True, help="A model that it may use; may be repeated. Default: all.")
 @click.option("--tier", default="default", show_default=True, help="Whose limits it has ([tiers]).")
 def create(path: Path | None, as_json: bool, type_: str, models: tuple[str, ...], **more: Any) -> None:
@@ -40,6 +42,8 @@ def create(path: Path | None, as_json: bool, type_: str, models: tuple[str, ...]
         description=more["description"],
         expires_at=more["expires"],
         usd=more["usd"],
+        diem=more["diem"],
+        vcu=more["vcu"],
         tier=more["tier"],
         models=models or None,
     )

@@ -22,6 +22,9 @@ def test_create_list_revoke(tmp_path: Path) -> None:
     )
     assert made["apiKey"].startswith("tgt_")
     assert (made["apiKeyType"], made["expiresAt"]) == ("ADMIN", "2090-01-01T00:00:00.000Z")
+    limited = msgspec.json.decode(run("create", "--usd", "5", "--diem", "2.5", "--vcu", "0", "--json"))
+    assert limited["consumptionLimit"] == {"usd": 5.0, "diem": 2.5, "vcu": 0.0}
+    assert run("revoke", limited["id"]) == "revoked\n"
     plain = run("create")
     assert plain.startswith("tgt_")
     assert len(msgspec.json.decode(run("list", "--json"))) == 2
