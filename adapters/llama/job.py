@@ -61,6 +61,7 @@ class Job:
     first_at: float = 0.0
     lease: Lease | None = None
     cursor: int = 0
+    turn: int = 0  # prompt tokens read since it was first in line
     reused: int = 0
     choices: list[Choice] = field(default_factory=list)
     following: "Job | None" = None  # waits for that call's prompt, which begins the same

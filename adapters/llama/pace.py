@@ -1,45 +1,69 @@
 """How many prompt tokens a step may carry while other calls are generating.
 
-Owns a running estimate of a decode-only step and a controller: after each mixed step it aims the next one at `gap_factor`
-times a decode-only one, so that nobody's stream stutters. Refuses to know calls and why steps take long. Invariant: never
-fewer than `FLOOR` tokens, so that prompts finish; never more than what was set.
+Owns running estimates of decode-only steps and a controller: after each step with one prompt in it, it aims the next at
+`gap_factor` times a decode-only one, so that nobody's stream stutters. The more prompts wait, the longer a step may be:
+one stream's smoothness is not worth many others' first token, and reading many prompts in crumbs costs everybody.
+Refuses to know calls and why steps take long. Invariants: never fewer than `FLOOR` tokens, so that prompts finish; never
+more than what was set, or twice that where several wait.
 """
 
 FLOOR = 8
 _WEIGHT = 0.2  # of a new measurement of a decode-only step
 _SHRINK, _GROW = 0.5, 1.3  # at most, from one step to the next
+_CAUTION = 0.7  # of the tokens that several prompts should get by estimate: beside running calls they cost more
 
 
 class Pace:
-    """`observe` each step, then ask `chunk`."""
+    """`observe` each step, then ask `chunk`. `prompts` is how many calls have theirs still to be read."""
 
     def __init__(self, most: int, gap_factor: float) -> None:
         self._most = float(max(most, FLOOR))
         self._factor = gap_factor
-        self._chunk = 0.0  # 0: not yet known
-        self._token_s = 0.0  # of a prompt read alone: for the first guess
-        self.decode_s = 0.0  # a step without prompt tokens
+        self._chunks: dict[int, float] = {}  # for one prompt, by the magnitude of the rows beside it
+        self._token_s = 0.0  # of a prompt read alone
+        self._alone: dict[int, float] = {}  # decode-only steps, by the magnitude of their rows
+        self.decode_s = 0.0  # a step without prompt tokens, as it was of late
 
-    def observe(self, decoding: int, prompt: int, seconds: float) -> None:
+    def observe(self, decoding: int, prompt: int, seconds: float, prompts: int = 1) -> None:
         """One step with `decoding` rows of running calls and `prompt` rows of prompts."""
         if prompt == 0:
-            self.decode_s += (_WEIGHT if self.decode_s else 1.0) * (seconds - self.decode_s)
+            size = decoding.bit_length()
+            known = self._alone.get(size, seconds)
+            self.decode_s = self._alone[size] = known + _WEIGHT * (seconds - known)
         elif decoding == 0:
             if prompt >= FLOOR:
                 self._token_s = seconds / prompt
-        elif self.decode_s:
-            self._aim(prompt, seconds - self.decode_s)
+        elif self._alone and prompts <= 1:
+            self._aim(decoding, prompt, seconds)
 
-    def _aim(self, prompt: int, added: float) -> None:
-        room = (self._factor - 1.0) * self.decode_s
-        change = min(max(room / max(added, 1e-9), _SHRINK), _GROW)
-        if prompt < int(self._chunk) and change > 1.0:
+    def _decode_s(self, decoding: int) -> float:
+        """What a decode-only step of so many rows takes: measured, or as the nearest size that was."""
+        size = decoding.bit_length()
+        nearest = min(self._alone, key=lambda known: (abs(known - size), known))
+        return self._alone[nearest]
+
+    def _aim(self, decoding: int, prompt: int, seconds: float) -> None:
+        alone, size = self._decode_s(decoding), decoding.bit_length()
+        room = (self._factor - 1.0) * alone
+        change = min(max(room / max(seconds - alone, 1e-9), _SHRINK), _GROW)
+        if prompt < int(self._chunks.get(size, 0.0)) and change > 1.0:
             return  # the end of a prompt: a short step says nothing about a long one
-        self._chunk = min(max(prompt * change, FLOOR), self._most)
+        self._chunks[size] = min(max(prompt * change, FLOOR), self._most)
 
-    def chunk(self, decoding: int) -> int:
+    def chunk(self, decoding: int, prompts: int = 1) -> int:
         """Prompt tokens for the next step, given how many calls are generating (at least one)."""
-        if not self._chunk and self.decode_s:
-            guess = (self._factor - 1.0) * self.decode_s / self._token_s if self._token_s else FLOOR
-            self._chunk = min(max(guess / 2, FLOOR), self._most)
-        return int(self._chunk or FLOOR)
+        size = decoding.bit_length()
+        chunk = self._chunks.get(size)
+        if chunk is None:
+            chunk = min(max(self._fitting(decoding, 1) / 2, FLOOR), self._most)
+            if self._alone:
+                self._chunks[size] = chunk
+        if prompts > 1:
+            chunk = max(chunk, min(self._fitting(decoding, prompts) * _CAUTION, 2 * self._most))
+        return int(chunk)
+
+    def _fitting(self, decoding: int, prompts: int) -> float:
+        """Tokens by which a step reaches `gap_factor` times `prompts`, as far as is known."""
+        if not self._alone or not self._token_s:
+            return 2.0 * FLOOR * prompts
+        return (self._factor * prompts - 1.0) * self._decode_s(decoding) / self._token_s

@@ -23,6 +23,7 @@ from adapters.llama.spec import Delta, Setup, TokenLogprob
 
 FOLLOW_MIN = 64  # shortest common prefix worth waiting for another call's prompt
 GROW = 256  # tokens by which a running call's reservation grows
+TURN = 256  # prompt tokens after which another call's prompt is read
 
 
 class EngineBroken(Exception):
@@ -196,7 +197,7 @@ class Scheduler:
             return True
         outputs = len(decoding) + sum(1 for job, count in parts if job.cursor + count == len(job.call.prompt))
         logits = self._context.logits(outputs) if outputs else None
-        self.pace.observe(len(decoding), rows - len(decoding), time.perf_counter() - started)
+        self.pace.observe(len(decoding), rows - len(decoding), time.perf_counter() - started, len(self._prefilling))
         self._account(decoding, parts, rows)
         if logits is not None:
             self._sample(decoding, parts, logits)
@@ -206,7 +207,7 @@ class Scheduler:
         """Prompt tokens that the next step may carry."""
         if not self._running:
             return self._context.n_batch
-        return self.pace.chunk(len(self._running))
+        return self.pace.chunk(len(self._running), len(self._prefilling))
 
     def _compose(self, budget: int) -> tuple[list[Choice], list[tuple[Job, int]]]:
         """Fills the batch; (choices that decode, (call, prompt tokens) that prefill), in batch order."""
@@ -221,23 +222,30 @@ class Scheduler:
             batch.pos[:k] = [choice.slot.n for choice in decoding]
             batch.seq[:k] = [choice.slot.seq for choice in decoding]
             batch.logits[:k] = 1
-        parts: list[tuple[Job, int]] = []
-        left = min(budget, self._context.n_batch - k)
-        share = max(left // max(len(self._prefilling), 1), 1)
-        for position, job in enumerate(self._prefilling):
-            last = position == len(self._prefilling) - 1
-            count = min(len(job.call.prompt) - job.cursor, left, left if last else max(share, 32))
-            if count <= 0:
-                break
+        parts = self._parts(min(budget, self._context.n_batch - k))
+        for job, count in parts:
             end = k + count
             batch.token[k:end] = job.call.prompt[job.cursor : job.cursor + count]
             batch.pos[k:end] = np.arange(job.cursor, job.cursor + count, dtype=np.int32)
             batch.seq[k:end] = job.choices[0].slot.seq
             batch.logits[k:end] = 0
             batch.logits[end - 1] = job.cursor + count == len(job.call.prompt)
-            parts.append((job, count))
-            k, left = end, left - count
+            k = end
         return decoding, parts
+
+    def _parts(self, budget: int) -> list[tuple[Job, int]]:
+        """How much of which prompts: each its turn, in order; what is left over goes to the first."""
+        parts: list[tuple[Job, int]] = []
+        for job in self._prefilling:
+            count = min(len(job.call.prompt) - job.cursor, budget, TURN - job.turn)
+            if count > 0:
+                parts.append((job, count))
+                budget -= count
+        for at, (job, count) in enumerate(parts):
+            more = min(len(job.call.prompt) - job.cursor - count, budget)
+            parts[at] = (job, count + more)
+            budget -= more
+        return parts
 
     def _grow(self, choice: Choice) -> bool:
         """More room for a call that outlives its reservation; False: it pauses for this step."""
@@ -284,9 +292,12 @@ class Scheduler:
             assert job.lease is not None
             self.kv.append(job.lease, job.choices[0].slot, job.call.prompt[job.cursor : job.cursor + count])
             job.cursor += count
+            job.turn += count
+            if job.turn >= TURN:  # the others first
+                job.turn = 0
+                self._prefilling.remove(job)
+                self._prefilling.append(job)
             self._unfollow(job)
-        if len(self._prefilling) > 1:  # round robin
-            self._prefilling.append(self._prefilling.pop(0))
 
     # -- tokens ---------------------------------------------------------------------------------------------------
 

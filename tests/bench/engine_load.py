@@ -61,7 +61,7 @@ class Stream(asyncio.Protocol):
                 if self.milestone is not None and self.texts >= self.milestone[0]:
                     self.milestone[1].set()
         self._tail = (self._tail + data)[-1500:]
-        if self._tail.endswith(b"0\r\n\r\n"):
+        if self._tail.endswith(b"\r\n0\r\n\r\n"):
             self._finish()
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -60,3 +60,26 @@ def test_it_follows_when_steps_grow() -> None:
     assert pace.chunk(8) > 2 * before
     _drive(pace, 0.120, 0.0, 0.010)
     assert pace.chunk(8) < before
+
+
+def test_many_prompts_are_read_in_larger_pieces() -> None:
+    pace = Pace(256, 2.5)
+    pace.observe(0, 500, 0.5)
+    for _ in range(20):
+        pace.observe(2, 0, 0.010)
+    one, few, many = (pace.chunk(2, prompts) for prompts in (1, 4, 60))
+    assert one <= 15, "the gap rule: 1.5 steps' worth of tokens"
+    assert 4 * one < few < many == 512
+    pace.observe(2, many, 0.7, 60)
+    assert pace.chunk(2) == one, "what many prompts took says nothing about one"
+
+
+def test_what_fits_beside_few_calls_is_not_what_fits_beside_many() -> None:
+    pace = Pace(512, 2.5)
+    _drive(pace, 0.030, 0.0, 0.001)
+    for _ in range(20):
+        pace.observe(1, 0, 0.005)
+    pace.observe(1, 8, 0.0125)
+    assert pace.chunk(1) < 12
+    assert pace.chunk(8) > 30
+    assert pace.chunk(9) == pace.chunk(8)
