@@ -7,6 +7,8 @@ fetched from listed hosts, at addresses that were checked. A client that leaves 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from msgspec import Raw
+
 from adapters._http import HttpClient, HttpResponse, Spot, Timeouts, TransportError, fetch_head
 from adapters.download import files_of, target_of
 from adapters.guard import UrlPolicy, pin
@@ -19,6 +21,7 @@ from adapters.vaikerai.api import Api
 from adapters.vaikerai.attachments import placed
 from adapters.vaikerai.hooks import Hooks, key_of
 from adapters.vaikerai.inputs import CAPS, inputs_of
+from adapters.vaikerai.orders import wish_of
 from adapters.vaikerai.pictures import Pictures
 from adapters.vaikerai.predictions import Predictions
 from adapters.vaikerai.reference import Reference
@@ -29,7 +32,9 @@ from adapters.vaikerai.vectors import Vectors
 from proxy import log
 from proxy.call import Call, Operation, Target
 from proxy.errors import Fault, NotFound, UpstreamError
+from proxy.params import Sorted, sort_out
 from proxy.ports import Caps, Reply
+from proxy.wire.body import encode
 
 HEAD_S = 15.0  # how long an event stream may take to begin before the text is read by polling instead
 
@@ -114,6 +119,19 @@ class VaikerAI:
             _log.info("stream not followed", upstream=self.name, why=f"status {response.status}")
             return None
         return response
+
+    def preview(self, call: Call, target: Target) -> Sorted:
+        """See `Previews`: by the model's schema where that is known already, else by what models usually take."""
+        model = self._api.known(target.model)
+        if model is None or call.operation not in (Operation.CHAT, Operation.IMAGES):
+            return sort_out(call.fields, self.caps)
+        if call.operation is Operation.IMAGES:
+            wish = wish_of(call, model.inputs, unsafe=self.options.allow_unsafe)
+            given, dropped = wish.given, wish.dropped
+        else:
+            inputs = inputs_of(call, model.inputs, self.options.prompt_template)
+            given, dropped = inputs.given, inputs.dropped
+        return Sorted({key: Raw(encode(value)) for key, value in given.items()}, {}, dropped)
 
     # ── reports ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

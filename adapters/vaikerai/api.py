@@ -97,10 +97,10 @@ class Api:
     async def model(self, reference: Reference) -> Model:
         """What the model takes, asked once an hour; models are asked side by side, the same one once."""
         text = reference.text
-        if (kept := self._kept(text)) is not None:
+        if (kept := self.known(text)) is not None:
             return kept
         async with self._asking.setdefault(text, asyncio.Lock()):
-            if (kept := self._kept(text)) is not None:
+            if (kept := self.known(text)) is not None:
                 return kept
             found = model_of(await self._described(reference)) if reference.name else None
             if (
@@ -111,7 +111,8 @@ class Api:
             self._models[text] = (time.monotonic() + SCHEMA_S, found or UNKNOWN)
             return found or UNKNOWN
 
-    def _kept(self, text: str) -> Model | None:
+    def known(self, text: str) -> Model | None:
+        """What this target's model takes, if it was asked within the hour."""
         kept = self._models.get(text)
         return kept[1] if kept is not None and kept[0] > time.monotonic() else None
 

@@ -16,6 +16,7 @@ from fakes.doubles import faults
 from fakes.doubles.clockwork import Pace
 from fakes.doubles.vaikerai import VaikerDouble
 from fakes.hostile_images import picture
+from fakes.orders import generations_call
 from fakes.predictions import predicting
 from proxy.call import Operation, Target, UsageSource
 from proxy.errors import BadRequest, Fault, NotFound, UpstreamError
@@ -205,3 +206,21 @@ def test_presets(given: Any, base_url: str, files: tuple[str, ...], streams: tup
 def test_a_secret_that_is_none_is_told_at_the_start() -> None:
     with pytest.raises(ValueError, match="whsec_"):
         build("up", VaikerAIOptions(api_key="k", webhook_secret="not one"))
+
+
+@pytest.mark.asyncio
+async def test_a_preview_asks_nobody_and_knows_the_schema_once_it_was_asked() -> None:
+    async with predicting() as (double, upstream):
+        talk, flux = chat_call(TARGET, top_k=5, min_p=0.5), Target("up", "black-forest-labs/flux-schnell")
+        assert set(upstream.preview(talk, TARGET).kept) == {"top_k", "min_p"}
+        assert double.requests == []
+        await upstream.open(chat_call(TARGET), TARGET)
+        shown = upstream.preview(talk, TARGET)
+        assert set(shown.kept) == {"prompt", "max_new_tokens", "top_k"}
+        assert shown.dropped == ["min_p"]
+        assert talk.dropped == []
+        await upstream.open(generations_call(flux), flux)
+        drawn = upstream.preview(generations_call(flux, size="1792x1024", nonsense=1), flux)
+        assert bytes(drawn.kept["aspect_ratio"]) == b'"16:9"'
+        assert drawn.dropped == ["nonsense"]
+        assert double.created == 2
