@@ -5,7 +5,7 @@ since closing must never depend on anybody being there to await it.
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -47,10 +47,24 @@ class Metered:
         return self._reply.usage
 
     async def next(self) -> bytes:
-        return await self._passed(self._reply.next())
+        reply = self._reply
+        try:
+            frame = await reply.next()
+        except Exception as error:
+            self._failed(error)
+            raise
+        self.frames += bool(frame)
+        self.sent += len(frame)
+        if self._open and reply.ending is not None:
+            await self._settle(reply.ending)
+        return frame
 
     async def flow(self, write: Callable[[bytes], bool]) -> bytes:
         """See `proxy.ports.Flows`. What `write` takes is counted; what is returned, like a frame of `next`."""
+        reply = self._reply
+        flow = getattr(reply, "flow", None)
+        if flow is None:
+            return await self.next()
 
         def counted(frames: bytes) -> bool:
             if not write(frames):
@@ -59,28 +73,28 @@ class Metered:
             self.sent += len(frames)
             return True
 
-        flow = getattr(self._reply, "flow", None)
-        return await self._passed(self._reply.next() if flow is None else flow(counted))
-
-    async def _passed(self, frames: Awaitable[bytes]) -> bytes:
-        reply = self._reply
         try:
-            frame = await frames
+            frame: bytes = await flow(counted)
         except Exception as error:
-            self._leave(Ending.FAILED, error.code if isinstance(error, TraghettoError) else Internal.code)
+            self._failed(error)
             raise
-        if frame:
-            self.frames += 1
-            self.sent += len(frame)
+        self.frames += bool(frame)
+        self.sent += len(frame)
         if self._open and reply.ending is not None:
-            self._open = False
-            served = Served(reply.usage, reply.ending, self.frames, self.sent)
-            try:
-                await self._permit.settle(served)
-            except BaseException:  # cut off while it waited: booked without waiting, if it is not booked yet
-                self._permit.abandon(served)
-                raise
+            await self._settle(reply.ending)
         return frame
+
+    def _failed(self, error: Exception) -> None:
+        self._leave(Ending.FAILED, error.code if isinstance(error, TraghettoError) else Internal.code)
+
+    async def _settle(self, ending: Ending) -> None:
+        self._open = False
+        served = Served(self._reply.usage, ending, self.frames, self.sent)
+        try:
+            await self._permit.settle(served)
+        except BaseException:  # cut off while it waited: booked without waiting, if it is not booked yet
+            self._permit.abandon(served)
+            raise
 
     def close(self) -> None:
         self._leave(Ending.CANCELLED)
@@ -92,14 +106,26 @@ class Metered:
             self._permit.abandon(Served(self._reply.usage, ending, self.frames, self.sent, error))
 
 
-class Bill(msgspec.Struct):
+class Bill:
     """One call, ended: what it used, what that costs, and its row where books are kept on disk."""
 
-    call: Call
-    served: Served
-    usage: Usage
-    charge: Charge
-    row: Row | None = None
+    __slots__ = ("_charge", "_prices", "call", "row", "served", "usage")
+
+    def __init__(self, call: Call, served: Served, usage: Usage, prices: PriceTable) -> None:
+        self.call = call
+        self.served = served
+        self.usage = usage
+        self.row: Row | None = None
+        self._prices = prices
+        self._charge: Charge | None = None
+
+    @property
+    def charge(self) -> Charge:
+        """Reckoned when it is asked for: neither a row nor a budget may want it."""
+        if self._charge is None:
+            assert self.call.plan is not None
+            self._charge = self._prices.charge(self.call.plan.model.id, self.usage, estimate.unit_of(self.call))
+        return self._charge
 
     @property
     def amount_micro(self) -> int | None:
@@ -158,10 +184,8 @@ class Books:
 
     def bill(self, call: Call, served: Served) -> Bill:
         """What the call used and costs; counted from here on."""
-        assert call.plan is not None
         served.usage = usage = estimate.used(call, served)
-        charge = self._keeper.rules.prices.charge(call.plan.model.id, usage, estimate.unit_of(call))
-        bill = Bill(call, served, usage, charge)
+        bill = Bill(call, served, usage, self._keeper.rules.prices)
         if self._keeper.ledger is not None:
             bill.row = row_of(bill)
         self.endings[served.ending] += 1

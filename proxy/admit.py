@@ -54,6 +54,10 @@ class Bill(Protocol):
     def usage(self) -> Usage: ...
     @property
     def amount_micro(self) -> int | None: ...
+    @property
+    def row(self) -> object | None:
+        """What waits to be written; None where nothing is written down."""
+        ...
 
 
 class Ends(Protocol):
@@ -105,7 +109,8 @@ class Held:
             return
         bill = self._gate.ends.bill(self._call, served)
         try:
-            await self._gate.ends.settle(bill)
+            if bill.row is not None:
+                await self._gate.ends.settle(bill)
         finally:
             self._give_back(bill)
 

@@ -28,6 +28,7 @@ PRICE = Pricing(input_usd=1.0, output_usd=2.0)  # a token in is one micro-USD, o
 class Bill(msgspec.Struct):
     usage: Usage
     amount_micro: int | None
+    row: str = "a row"
 
 
 class Ends:
