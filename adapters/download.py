@@ -100,18 +100,24 @@ class Downloads:
         """A GET harms nobody when it is sent again, and the file may have cost money."""
         for number in range(TRIES):
             try:
-                return await self._follow(url, want)
+                return await self._follow(url, want, number)
             except _Passing as failed:
                 reason = failed.reason
             if number + 1 < TRIES:
                 await asyncio.sleep(PAUSE_S * 2.0**number)
         raise self._refuse(reason)
 
-    async def _follow(self, url: str, want: Want) -> Downloaded:
+    async def _follow(self, url: str, want: Want, number: int) -> Downloaded:
+        async def turned(host: str, port: int) -> list[str]:
+            """The host's addresses, another one in front at each try."""
+            found = await self._resolver(host, port)
+            first = number % max(1, len(found))
+            return found[first:] + found[:first]
+
         where: str | Aim = url
         hops = 0
         while True:
-            spot = await pin(self._policy, where, refuse=self._refuse, resolver=self._resolver)
+            spot = await pin(self._policy, where, refuse=self._refuse, resolver=turned)
             got = await self._hop(spot, want)
             if isinstance(got, Downloaded):
                 return got
@@ -253,5 +259,4 @@ def _too_large(want: Want) -> str:
 
 
 def _textual(head: bytes) -> bool:
-    """Whether these bytes are text: samples of sound are printable by chance only."""
-    return all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head) or head.lstrip()[:1] in (b"<", b"{", b"[")
+    return head.lstrip()[:1] in (b"<", b"{", b"[") or (head.isascii() and head.decode().isprintable())

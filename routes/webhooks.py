@@ -9,7 +9,7 @@ from proxy.ports import TakesReports
 from routes._endpoint import Answer, Desk
 from routes._inbound import Inbound
 
-MAX_REPORT = 8 << 20  # bytes: a report carries the whole prediction
+MAX_REPORT = 2 << 20  # bytes: a report carries the whole prediction, and strangers can send one
 SIGNED = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 

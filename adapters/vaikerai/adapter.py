@@ -146,7 +146,9 @@ class VaikerAI:
     async def _secret(self) -> str:
         if self.options.webhook_secret:
             return self.options.webhook_secret
-        return str((await self._api.ask("GET", "/webhooks/default/secret")).get("key"))
+        secret = str((await self._api.ask("GET", "/webhooks/default/secret")).get("key"))
+        log.keep_secret(secret)
+        return secret
 
     # ── what operators ask ───────────────────────────────────────────────────────────────────────────────────────────
 
