@@ -1,0 +1,230 @@
+"""kill -9 of workers in the middle of traffic: what a client saw finish is in the ledger, and nothing is there twice.
+
+Two workers on one SQLite file; clients stream and do not; a worker is killed at random moments and replaced by the
+supervisor. Afterwards three accounts are held against each other: the clients', the upstream's, and the ledger.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fakes.counting import Counting, counting
+from fakes.services import free_port
+from fakes.serving import ROOT
+
+CLIENTS = 6
+INPUT, OUTPUT = 2_000_000, 5_000_000  # micro-USD for a million tokens
+
+
+def config(double: Counting, folder: Path) -> Path:
+    file = folder / "t.toml"
+    file.write_text(
+        f'[server]\nworkers = 2\n[store]\nurl = "sqlite:///{folder}/t.db"\n[routing]\nretries = 0\n'
+        f'breaker = {{failures = 1000000}}\n[upstreams.up]\nkind = "openai"\nbase_url = "{double.url}"\napi_key = "k"\n'
+        '[models.m]\ntargets = [{upstream = "up", model = "x"}]\npricing = {input_usd = 2.0, output_usd = 5.0}\n'
+        "[tiers.unlimited]\ntext = {concurrent = 1000, rpm = 10000000}\n"
+    )
+    return file
+
+
+class Server:
+    """`traghetto serve` with workers."""
+
+    def __init__(self, file: Path) -> None:
+        self.port = free_port()
+        command = [sys.executable, "-m", "proxy", "serve", "--config", str(file), "--port", str(self.port)]
+        self.log = (file.parent / "log").open("ab")
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+        self.process = subprocess.Popen(command, cwd=file.parent, env=environment, stdout=self.log, stderr=self.log)
+
+    def workers(self) -> list[int]:
+        """Those that run: spawned children of the supervisor, without the resource tracker and the dead."""
+        try:
+            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        except FileNotFoundError:
+            return []
+        found = []
+        for child in children:
+            with contextlib.suppress(OSError):
+                command = Path(f"/proc/{child}/cmdline").read_bytes()
+                if b"spawn_main" in command:
+                    found.append(int(child))
+        return found
+
+    def wait_ready(self, seconds: float = 60) -> None:
+        """Both workers are there, and somebody answers."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            assert self.process.poll() is None, "the supervisor ended"
+            if self._answers() and len(self.workers()) == 2:
+                return
+            time.sleep(0.05)
+        raise TimeoutError("the workers are not ready")
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+        try:
+            connection.request("GET", "/livez")
+            with contextlib.closing(connection.getresponse()) as answer:
+                return answer.status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(40)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+            self.log.close()
+
+
+class Client(threading.Thread):
+    """Asks for one chat after the other, every other one streamed; remembers those that it saw finish."""
+
+    def __init__(self, port: int, number: int) -> None:
+        super().__init__(daemon=True)
+        self._port = port
+        self._number = number
+        self.stopped = threading.Event()
+        self.finished: list[str] = []
+        self.broken = 0
+
+    def run(self) -> None:
+        count = self._number
+        while not self.stopped.is_set():
+            count += 1
+            try:
+                self._ask(stream=count % 2 == 0)
+            except (OSError, http.client.HTTPException, ValueError):
+                self.broken += 1
+                time.sleep(0.02)
+
+    def _ask(self, *, stream: bool) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        try:
+            body = {"model": "m", "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
+            connection.request("POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"})
+            with contextlib.closing(connection.getresponse()) as answer:
+                said = answer.read()
+            if answer.status != 200:
+                raise ValueError(answer.status)
+            if stream:
+                if not said.endswith(b"data: [DONE]\n\n"):
+                    raise ValueError("cut")
+            else:
+                json.loads(said)
+            self.finished.append(answer.headers["x-request-id"])
+        finally:
+            connection.close()
+
+
+@contextlib.contextmanager
+def traffic(port: int) -> Iterator[list[Client]]:
+    clients = [Client(port, number) for number in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    try:
+        yield clients
+    finally:
+        for client in clients:
+            client.stopped.set()
+        for client in clients:
+            client.join(30)
+
+
+def kill_now_and_then(server: Server, kills: int, seed: int) -> int:
+    chance = random.Random(seed)
+    for _ in range(kills):
+        time.sleep(chance.uniform(0.05, 0.4))
+        os.kill(chance.choice(server.workers()), signal.SIGKILL)
+        if chance.random() < 0.2 and (others := server.workers()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(others[0], signal.SIGKILL)  # now and then all of them at once
+        server.wait_ready()
+    return kills
+
+
+def rows_of(folder: Path) -> list[sqlite3.Row]:
+    with contextlib.closing(sqlite3.connect(folder / "t.db")) as database:
+        database.row_factory = sqlite3.Row
+        return list(database.execute("SELECT * FROM calls"))
+
+
+def balanced(folder: Path, double: Counting, clients: list[Client]) -> dict[str, int]:
+    """Holds the three accounts against each other."""
+    rows = {row["call_id"]: row for row in rows_of(folder)}
+    seen = {one.call_id: one for one in double.seen}
+    assert len(seen) == len(double.seen), "the upstream saw no call twice"
+    finished = [call_id for client in clients for call_id in client.finished]
+    assert len(set(finished)) == len(finished)
+    assert [c for c in finished if c not in rows] == [], "a client saw these finish, and they are not in the ledger"
+    assert {rows[c]["ending"] for c in finished} == {"finished"}
+    assert [c for c in seen if c not in rows] == [], "the upstream saw these, and they are not in the ledger"
+    settled = {c: row for c, row in rows.items() if row["ending"] == "finished"}
+    assert set(settled) <= set(seen)
+    for call_id, row in settled.items():
+        one = seen[call_id]
+        assert (row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == (
+            one.prompt, one.completion, "upstream")  # fmt: skip
+        assert (
+            row["amount_micro"]
+            == (one.prompt * INPUT + 500_000) // 1_000_000 + (one.completion * OUTPUT + 500_000) // 1_000_000
+        )
+    billed = sum(row["prompt_tokens"] + row["completion_tokens"] for row in settled.values())
+    assert billed == sum(seen[c].prompt + seen[c].completion for c in settled)
+    interrupted = [row for row in rows.values() if row["ending"] == "interrupted"]
+    assert all(row["amount_micro"] is None for row in interrupted), (
+        "what they used is not known, so neither is the price"
+    )
+    return {"rows": len(rows), "finished": len(finished), "interrupted": len(interrupted), "seen": len(seen)}
+
+
+def killed(folder: Path, kills: int, seed: int) -> dict[str, int]:
+    with counting() as double:
+        file = config(double, folder)
+        server = Server(file)
+        try:
+            server.wait_ready()
+            with traffic(server.port) as clients:
+                kill_now_and_then(server, kills, seed)
+        finally:
+            server.stop()
+        # whoever starts next inherits what the last ones left
+        again = Server(file)
+        try:
+            again.wait_ready()
+        finally:
+            again.stop()
+        assert list((folder / "t.db.state").glob("*.journal")) == [], "nothing is left to inherit"
+        counts = balanced(folder, double, clients)
+        assert counts["finished"] > 10 * kills
+        return counts
+
+
+def test_a_few_kills(tmp_path: Path) -> None:
+    counts = killed(tmp_path, 6, 1)
+    assert counts["interrupted"] > 0, "no kill hit a call: this shows nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_two_hundred_kills(tmp_path: Path) -> None:
+    counts = killed(tmp_path, 200, 2)
+    assert counts["interrupted"] > 50
