@@ -16,7 +16,15 @@ from litestar.types import Receive, Scope, Send
 from proxy import dryrun, log, pipeline
 from proxy.accounts import Accounts
 from proxy.call import ANYBODY, Call, Dialect, Principal
-from proxy.errors import ClientGone, Internal, KeyInvalid, MethodNotAllowed, PermissionDenied, TraghettoError
+from proxy.errors import (
+    BadRequest,
+    ClientGone,
+    Internal,
+    KeyInvalid,
+    MethodNotAllowed,
+    PermissionDenied,
+    TraghettoError,
+)
 from proxy.metrics import Metrics
 from proxy.ports import Keyring, Reply
 from proxy.wire.body import encode
@@ -59,6 +67,9 @@ class Desk(msgspec.Struct):
     repeats: Repeats | None = None
     extra: dict[str, Any] = {}
 
+
+# What `dry_run` may say. Anything else is refused: a call that was meant to cost nothing must not cost for a slip.
+DRY = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
 Handler = Callable[[Inbound, Desk], Awaitable[Call | Answer]]
 
@@ -166,10 +177,15 @@ async def _infer(call: Call, inbound: Inbound, desk: Desk) -> None:
 
 
 def _is_dry(inbound: Inbound) -> bool:
+    """Raises BadRequest for what is neither yes nor no."""
     asked = inbound.header(b"x-traghetto-dry-run") if b"x-traghetto-dry-run" in inbound.headers else None
     if asked is None and inbound.scope["query_string"]:
         asked = inbound.query().get("dry_run")
-    return asked is not None and asked.lower() in ("true", "1", "yes")
+    if asked is None:
+        return False
+    if (word := asked.lower()) not in DRY:
+        raise BadRequest(f"'dry_run' is one of {', '.join(DRY)}; got {asked[:50]!r}.", param="dry_run")
+    return DRY[word]
 
 
 def _route_headers(call: Call) -> list[tuple[str, str]]:

@@ -73,7 +73,7 @@ def _number(query: dict[str, str], name: str, default: int, most: int) -> int:
 def _moment(query: dict[str, str], name: str) -> int | None:
     """A day or a moment (UTC, if it says nothing else) → µs."""
     text = query.get(name)
-    if not text:
+    if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text.strip().replace(" ", "+"))  # a plus that was not escaped comes as a blank

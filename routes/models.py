@@ -14,7 +14,7 @@ _LISTS = (*MODEL_TYPES, "all", "code")
 
 async def listed(inbound: Inbound, desk: Desk) -> Answer:
     """`type` filters; without it, text, as at Venice. `all` is everything, `code` the text models made for code."""
-    type_ = inbound.query().get("type") or "text"
+    type_ = inbound.query().get("type", "text")
     if type_ not in _LISTS:
         raise _wrong_type(type_, _LISTS)
     house = desk.house
@@ -98,7 +98,7 @@ async def mappings(inbound: Inbound, desk: Desk) -> Answer:
 
 
 def _type(inbound: Inbound) -> ModelType:
-    type_ = inbound.query().get("type") or "text"
+    type_ = inbound.query().get("type", "text")
     if type_ not in MODEL_TYPES:
         raise _wrong_type(type_, MODEL_TYPES)
     return type_

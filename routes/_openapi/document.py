@@ -13,7 +13,7 @@ from typing import Any
 from proxy import __version__, idempotency
 from proxy.call import Dialect
 from routes import PREFIXES, TABLE
-from routes._endpoint import Access, Route
+from routes._endpoint import DRY, Access, Route
 from routes._errors import dialect_of
 from routes._openapi import answers, schemas
 from routes._openapi.operations import SPECS
@@ -71,15 +71,16 @@ PARAMETERS: dict[str, Schema] = {
         "name": "Idempotency-Key",
         "in": "header",
         "required": False,
-        "description": "The same key and body within 24 hours: the same answer, and one charge.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": idempotency.KEY_MAX},
+        "description": f"1 to {idempotency.KEY_MAX} ASCII characters. The same key and body within 24 hours: the same answer, "
+        "and one charge. A dry run does not look at it.",
+        "schema": {"type": "string"},
     },
     "dry_run": {
         "name": "dry_run",
         "in": "query",
         "required": False,
         "description": "Answer what would be done, and call nobody.",
-        "schema": {"type": "boolean", "default": False},
+        "schema": {"type": "string", "enum": list(DRY), "default": "false"},
     },
     "accept_encoding": {
         "name": "Accept-Encoding",

@@ -19,7 +19,7 @@ WHITE_PNG = (  # 256 pixels square
     "CIIgCIIgCIIgvA4LAt8C/7gxw98AAAAASUVORK5CYII="
 )
 _PICTURES = tuple(CONTENT_TYPES[name] for name in get_args(images.Format))
-_MOMENT = {"type": "string", "format": "date-time"}
+_MOMENT = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]}
 _FLAGS = ("x-venice-is-blurred", "x-venice-is-content-violation")
 _TYPE = Query("type", {"type": "string", "enum": list(MODEL_TYPES), "default": "text"}, "The type of model.")
 _TYPES = {"type": "string", "enum": [*MODEL_TYPES, "all", "code"], "default": "text"}

@@ -131,6 +131,10 @@ DIFFERENCES: dict[str, tuple[str, ...]] = {
         "GET /image/styles 401: missing",
         "GET /models/*: missing",
     ),
+    "a day without a time is its first moment": (
+        "GET /billing/usage query startDate: format date-time is date, date-time",
+        "GET /billing/usage query endDate: format date-time is date, date-time",
+    ),
     "without it there is nothing to do": ("DELETE /api_keys query id: required is True",),
 }
 

@@ -248,7 +248,7 @@ def test_too_many_pixels(client: httpx.Client, prefix: str, route: str, most: in
 @pytest.mark.parametrize(
     ("path", "field", "good", "bad"),
     [
-        ("/models", "type", ["embedding", "image", "text", "tts", "upscale", "inpaint", "all", "code"], ["video"]),
+        ("/models", "type", ["embedding", "image", "text", "tts", "upscale", "inpaint", "all", "code"], ["video", ""]),
         ("/models/traits", "type", ["embedding", "image", "text", "tts", "upscale", "inpaint"], ["all", "code"]),
         ("/models/compatibility_mapping", "type", ["text", "inpaint"], ["all", "code"]),
         ("/models/traits/explain", "trait", ["default", "fastest"], [""]),
@@ -256,7 +256,7 @@ def test_too_many_pixels(client: httpx.Client, prefix: str, route: str, most: in
         ("/billing/usage", "page", ["1", "7"], ["0", "-1", "x"]),
         ("/billing/usage", "currency", ["USD", "VCU", "DIEM"], ["EUR"]),
         ("/billing/usage", "sortOrder", ["asc", "desc"], ["up"]),
-        ("/billing/usage", "startDate", ["2024-01-01T00:00:00Z", "2024-01-01"], ["yesterday"]),
+        ("/billing/usage", "startDate", ["2024-01-01T00:00:00Z", "2024-01-01"], ["yesterday", ""]),
         ("/billing/usage", "endDate", ["2024-12-31T23:59:59Z"], ["2024-13-01"]),
     ],
 )

@@ -150,6 +150,13 @@ async def test_a_call_walks_through_the_house() -> None:
 
 
 @pytest.mark.asyncio
+async def test_dry_runs_are_never_meant_by_halves() -> None:
+    for slip in ("?dry_run=", "?dry_run=ture", "?dry_run=null"):
+        answer = await asked(endpoint(chat.create), "POST", "/v1/x" + slip, CHAT)
+        assert (answer.status, answer.json()["error"]["param"]) == (400, "dry_run")
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("query", "headers", "dry"),
     [("?dry_run=true", {}, True), ("?dry_run=0", {}, False), ("", {"x-traghetto-dry-run": "1"}, True)],

@@ -34,7 +34,7 @@ def request(model_id: str = "", **query: str) -> Any:
 @pytest.mark.parametrize(
     ("type_", "ids"),
     [
-        ("", ["parrot", "lonely", "org/coder"]),
+        (None, ["parrot", "lonely", "org/coder"]),
         ("text", ["parrot", "lonely", "org/coder"]),
         ("image", ["flux"]),
         ("code", ["org/coder"]),
@@ -42,8 +42,8 @@ def request(model_id: str = "", **query: str) -> Any:
         ("all", ["parrot", "lonely", "org/coder", "flux"]),
     ],
 )
-async def test_lists(type_: str, ids: list[str]) -> None:
-    body = (await listed(request(type=type_), desk(TOML))).body
+async def test_lists(type_: str | None, ids: list[str]) -> None:
+    body = (await listed(request(**({"type": type_} if type_ else {})), desk(TOML))).body
     assert [row["id"] for row in body["data"]] == ids
     assert body["type"] == (type_ or "text")
     offline = {row["id"] for row in body["data"] if row["model_spec"]["offline"]}
