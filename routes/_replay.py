@@ -33,7 +33,7 @@ REPLAYED = ("idempotent-replayed", "true")
 # what whoever sends a reply says by itself
 ITS_OWN = (b"content-type", b"x-request-id", b"content-encoding", b"vary", b"cache-control", b"x-accel-buffering")
 LARGEST = 1 << 30  # bytes of an answer of ours, unpacked
-LOST = 0.4  # of `hold_s`: a client that leaves so soon after the head was sent may never have had it
+LOST = 0.08  # of `hold_s`: a client that leaves so soon after the head was sent may never have had it
 HASH_HERE = 1 << 20  # bytes; more are hashed in a thread
 _log = log.get("replay")
 
