@@ -11,11 +11,12 @@ from typing import Any
 
 from adapters.download import IMAGE, Downloads
 from adapters.replies import Whole
+from adapters.together import together
 from adapters.vaikerai.api import Api
 from adapters.vaikerai.attachments import placed
 from adapters.vaikerai.inputs import PICTURES
 from adapters.vaikerai.orders import seeds_of, spelled, wish_of
-from adapters.vaikerai.predictions import Predictions, together
+from adapters.vaikerai.predictions import Predictions
 from adapters.vaikerai.reference import Reference
 from adapters.vaikerai.schema import Schema, first, fitted, takes_list
 from proxy.call import Call, Usage

@@ -6,10 +6,10 @@ only wakes a job, what a job came to is read from the upstream.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from adapters.job_news import JobNews
 from adapters.job_pace import Look, Manner, Phase
 from adapters.jobs import Job, JobEngine
 from adapters.vaikerai.answers import ended_badly, look_of
@@ -18,7 +18,6 @@ from adapters.vaikerai.reference import Reference
 from proxy.errors import Fault, UpstreamError
 
 SPARE_S = 10  # behind our own deadline the service cancels by itself, should we have died
-T = TypeVar("T")
 
 
 class Started(NamedTuple):
@@ -37,6 +36,7 @@ class Predictions:
         self.engine = JobEngine(api.name, reads_per_s=self._options.reads_per_s)
         self._jobs: dict[str, Job] = {}
         self._unwanted: set[asyncio.Task[dict[str, Any]]] = set()
+        self._news = JobNews(api.name, self._wake)
 
     async def start(self, reference: Reference, given: dict[str, Any], *, stream: bool = False) -> Started:
         """Create one. A streamed one is followed closely, another as the options say. Raises UpstreamError."""
@@ -49,6 +49,7 @@ class Predictions:
         if not stream and self._options.webhook_url:
             body |= {"webhook": self._options.webhook_url, "webhook_events_filter": ["completed"]}
             manner = Manner.HINTED
+            self._news.listen()
         made = await self._create(reference.path, body, self._headers(stream))
         identity = _id_of(made)
         if identity is None:
@@ -75,7 +76,14 @@ class Predictions:
         return body
 
     def news(self, identity: str) -> bool:
-        """Somebody says that this prediction has changed. Whether it is one that is waited for here."""
+        """Somebody says that this prediction has changed. Whether it is one that is waited for here; if not, the other
+        workers are told."""
+        known = self._wake(identity)
+        if not known:
+            self._news.tell(identity)
+        return known
+
+    def _wake(self, identity: str) -> bool:
         job = self._jobs.get(identity)
         if job is not None:
             job.hint()
@@ -85,6 +93,7 @@ class Predictions:
         for task in list(self._unwanted):
             task.cancel()
         await asyncio.gather(*self._unwanted, return_exceptions=True)
+        self._news.close()
         await self.engine.aclose()
 
     def _headers(self, stream: bool) -> Headers:
@@ -128,27 +137,6 @@ class Predictions:
         if not job.over:
             self._jobs[identity] = job
         return job
-
-
-async def together(works: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
-    """The results of all, in order; the first that fails ends the others and is raised as it is."""
-    if len(works) == 1:
-        return [await works[0]()]
-
-    async def run(work: Callable[[], Awaitable[T]]) -> T:
-        return await work()
-
-    tasks = [asyncio.get_running_loop().create_task(run(work)) for work in works]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in tasks:
-            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                raise error
-        return [task.result() for task in tasks]
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _id_of(prediction: dict[str, Any]) -> str | None:

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 from adapters.replies import Whole
+from adapters.together import together
 from adapters.vaikerai.api import Api
-from adapters.vaikerai.predictions import Predictions, together
+from adapters.vaikerai.predictions import Predictions
 from adapters.vaikerai.reference import Reference
 from adapters.vaikerai.schema import first, takes_list
 from proxy import tokens
