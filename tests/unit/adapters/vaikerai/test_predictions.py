@@ -1,7 +1,9 @@
 """Predictions from their creation to their end."""
 
 import asyncio
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,3 +66,18 @@ async def test_a_report_wakes_who_waits_and_nobody_else() -> None:
         assert (await waiting).text == "hello you"
         assert time.monotonic() - began < 5
         assert not upstream._predictions.news(made["id"]), "what is over is not opened again"
+
+
+async def test_a_report_that_reaches_another_worker_is_passed_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRAGHETTO_WORKERS", "2")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    reports: dict[str, Any] = {"webhook_url": "https://gateway.example/webhooks/up", "webhook_secret": "whsec_c2VjcmV0"}
+    async with predicting(reports, pace=Pace.quick()) as (double, upstream), predicting(reports) as (_, another):
+        job, made = await upstream._predictions.start(hello(double), HELLO)
+        waiting = asyncio.create_task(job.result())
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        assert not another._predictions.news(made["id"]), "not its own"
+        assert (await asyncio.wait_for(waiting, 2)).text == "hello you"
