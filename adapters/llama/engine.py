@@ -78,7 +78,10 @@ class Loaded:
             isolate=setup.isolate_cache,
             tier=self._tier(context, setup),
         )
-        return Scheduler(context, model.vocab, kv, setup, self.out)
+        scheduler = Scheduler(context, model.vocab, kv, setup, self.out)
+        if setup.backend_sampling:
+            scheduler.device.try_out(max(model.vocab.bos, 0))
+        return scheduler
 
     def _tier(self, context: ffi.Context, setup: Setup) -> HostTier | None:
         if not setup.host_cache:
@@ -175,6 +178,7 @@ class Loaded:
     def close(self) -> None:
         """Frees in reverse order; what idle slots hold goes to the second tier first."""
         if self.scheduler is not None:
+            self.scheduler.device.close()
             while self.scheduler.kv.evict():
                 pass
         self.embedder.close()

@@ -294,6 +294,14 @@ class Context:
             raise RuntimeError("llama.cpp has no pooled embedding")
         return np.ctypeslib.as_array(pointer, shape=(self.model.n_embd_out,)).copy()
 
+    def attach(self, seq: int, chain: "SamplerChain | None") -> bool:
+        """A sequence's tokens are sampled in the graph from the next decode on (None: no more). False: it cannot be."""
+        return bool(lib.llama_set_sampler(self.ptr, seq, None if chain is None else chain.ptr))
+
+    def sampled(self, row: int) -> int:
+        """The token that was sampled in the graph for a row of the batch; -1 where none was."""
+        return int(lib.llama_get_sampled_token_ith(self.ptr, row))
+
     def clear(self) -> None:
         if self.memory:
             lib.llama_memory_clear(self.memory, False)
@@ -329,3 +337,29 @@ class Context:
         if self.ptr:
             lib.llama_free(self.ptr)
             self.ptr = None
+
+
+class SamplerChain:
+    """top_k, top_p, min_p, temperature and a draw (temperature 0: the likeliest), as llama.cpp's own samplers."""
+
+    def __init__(self, *, temperature: float, top_k: int, top_p: float, min_p: float, seed: int) -> None:
+        self.ptr = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+        for sampler in _samplers(temperature, top_k, top_p, min_p, seed):
+            lib.llama_sampler_chain_add(self.ptr, sampler)  # which owns it from here on
+
+    def accept(self, token: int) -> None:
+        lib.llama_sampler_accept(self.ptr, token)
+
+    def close(self) -> None:
+        if self.ptr:
+            lib.llama_sampler_free(self.ptr)
+            self.ptr = None
+
+
+def _samplers(temperature: float, top_k: int, top_p: float, min_p: float, seed: int) -> list[Any]:
+    if temperature <= 0.0:
+        return [lib.llama_sampler_init_greedy()]
+    chain = [lib.llama_sampler_init_top_k(top_k)] if top_k > 0 else []
+    chain += [lib.llama_sampler_init_top_p(top_p, 1)] if top_p < 1.0 else []
+    chain += [lib.llama_sampler_init_min_p(min_p, 1)] if min_p > 0.0 else []
+    return [*chain, lib.llama_sampler_init_temp(temperature), lib.llama_sampler_init_dist(seed)]

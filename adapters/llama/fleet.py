@@ -35,6 +35,7 @@ def wishes_of(options: LlamaOptions) -> Wishes:
         kv_type=options.kv_type,
         flash_attention=_given(options.flash_attention),
         prefill_chunk=_given(options.prefill_chunk),
+        backend_sampling=options.backend_sampling,
         host_cache=size_in_bytes(options.host_cache, where="host_cache"),
         pooling=options.pooling,
     )

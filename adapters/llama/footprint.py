@@ -33,6 +33,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     kv_type: str = "f16"
     flash_attention: bool | None = None
     prefill_chunk: int | None = None
+    backend_sampling: bool = False
     host_cache: int = 0
     host_cache_dir: str = ""
     pooling: str = "auto"
@@ -138,6 +139,7 @@ def plan(meta: GgufMeta, wishes: Wishes, machine: Machine) -> Setup:
         else ALL_LAYERS,
         kv_type=wishes.kv_type,
         flash_attention=True if wishes.flash_attention is None and wishes.kv_type != "f16" else wishes.flash_attention,
+        backend_sampling=wishes.backend_sampling,
         chunk=wishes.prefill_chunk or 256,
         isolate_cache=wishes.isolate_cache,
         host_cache=wishes.host_cache,

@@ -48,6 +48,8 @@ class Choice:
     pending: int = -1
     forced: deque[int] = field(default_factory=deque)
     done: bool = False
+    plain: bool = False  # the likeliest token of the untouched row is the answer
+    on_device: bool = False  # its tokens are sampled where the model runs
 
 
 @dataclass(slots=True, eq=False)
@@ -121,7 +123,9 @@ class Job:
                 eog=eog,
                 constraint=constraint,
             )
-            self.choices.append(Choice(index, chooser, Splitter(call.splitter), lease.slots[index], self.reserve))
+            choice = Choice(index, chooser, Splitter(call.splitter), lease.slots[index], self.reserve)
+            choice.plain = chooser.plain_greedy and not call.sampling.logprobs
+            self.choices.append(choice)
 
     def close(self) -> None:
         """Frees what the choices hold natively."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from adapters.llama import spec
+from adapters.llama.backend_sampling import BackendSampling
 from adapters.llama.fairness import FairQueue
 from adapters.llama.ffi import Context, Floats, Vocab
 from adapters.llama.frames import Error
@@ -37,6 +38,7 @@ class Scheduler:
         self.kv = kv
         self.out = out
         self.steps = self.decoded = self.prefilled = self.reused = 0
+        self.device = BackendSampling(context)
         self.pace = Pace(min(setup.chunk, context.n_batch), setup.gap_factor)
         self._context = context
         self._vocab = vocab
@@ -110,6 +112,7 @@ class Scheduler:
         if choice in self._owner:
             del self._owner[choice]
             self._running.remove(choice)
+        self.device.end(choice.slot.seq)
         self.kv.release_slot(choice.slot, keep=keep)
 
     def _finish_job(self, job: Job) -> None:
@@ -143,6 +146,7 @@ class Scheduler:
                 return
             self._queue.take(job)
             job.begin(lease, self._vocab.eog, now)
+            self.device.begin(job)
             self.reused += job.reused
             self._prefilling.append(job)
             self.out.admitted.append(job.id)
@@ -302,16 +306,17 @@ class Scheduler:
     # -- tokens ---------------------------------------------------------------------------------------------------
 
     def _sample(self, decoding: list[Choice], parts: list[tuple[Job, int]], logits: Floats) -> None:
-        k = len(decoding)
-        plain = k > 0 and all(c.chooser.plain_greedy and not c.forced for c in decoding)
-        argmax = logits[:k].argmax(axis=1).tolist() if plain and k > 1 else None
+        k = end = len(decoding)
+        plain = [choice.plain and not choice.forced for choice in decoding]
+        argmax = logits[:k].argmax(axis=1).tolist() if plain.count(True) > 1 else None
         for row, choice in enumerate(decoding):
             job = self._owner[choice]
-            if argmax is not None and not job.call.sampling.logprobs:
+            if argmax is not None and plain[row]:
                 self._take(job, choice, argmax[row], None)
             else:
-                self._choose(job, choice, logits[row], shared=False)
-        for job, _ in parts:
+                self._choose(job, choice, logits[row], row)
+        for job, count in parts:
+            end += count
             if job.prefilled:
                 self._prefilling.remove(job)
                 job.first_at = self.clock()
@@ -321,14 +326,18 @@ class Scheduler:
                     self._running.append(choice)
                     self._owner[choice] = job
                 for choice in list(job.choices):
-                    self._choose(job, choice, logits[k], shared=len(job.choices) > 1)
+                    self._choose(job, choice, logits[k], end - 1)
                 k += 1
 
-    def _choose(self, job: Job, choice: Choice, row: Floats, *, shared: bool) -> None:
+    def _choose(self, job: Job, choice: Choice, row: Floats, at: int) -> None:
+        """`row` are its logits (several choices may share them), `at` its place in the batch."""
         chooser, sampling = choice.chooser, job.call.sampling
+        if choice.on_device:
+            self._take(job, choice, self.device.sampled(choice.slot.seq, at), None)
+            return
         raw = row
         if chooser.edits:
-            if shared or sampling.logprobs:
+            if len(job.choices) > 1 or sampling.logprobs:
                 row = row.copy()
             chooser.edit(row)
         if choice.forced:

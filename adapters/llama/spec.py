@@ -40,6 +40,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     gpu_layers: int = 0  # or ALL_LAYERS, AUTO_LAYERS
     kv_type: str = "f16"
     flash_attention: bool | None = None  # None: llama.cpp decides
+    backend_sampling: bool = False  # tokens are drawn in the graph, for the calls that can have it
     swa_full: bool = False
     chunk: int = 256
     gap_factor: float = 2.5

@@ -111,7 +111,7 @@ def traghetto(
     )
     command = [sys.executable, "-m", "proxy", "serve", "--config", str(config), "--port", str(port)]
     with process([*command, "--log-level", "warning"], CORES, cwd=ROOT) as child:
-        ready = answers(port, 60, b"GET /readyz HTTP/1.0\r\nhost: x\r\n\r\n")
+        ready = answers(port, 120, b"GET /readyz HTTP/1.0\r\nhost: x\r\n\r\n")
         yield Subject("traghetto", port, [child.pid], ready_s=ready)
 
 
