@@ -11,6 +11,7 @@ import uvicorn
 from adapters.options import KINDS
 from proxy import config as configuration
 from proxy.app import Application
+from proxy.cli import server
 from proxy.pipeline import House
 
 
@@ -49,7 +50,8 @@ class Gateway:
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.app = Application(self.config, "")
-        options = uvicorn.Config(self.app.asgi, log_level="warning", timeout_keep_alive=75, timeout_graceful_shutdown=5)
+        options = server.options(self.app.asgi, self.config, "warning")
+        options.timeout_graceful_shutdown = 5
         self.server = uvicorn.Server(options)
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
@@ -85,11 +87,11 @@ class Gateway:
 
 @contextlib.contextmanager
 def gateway(toml: str, env: dict[str, str] | None = None) -> Iterator[Gateway]:
-    server = Gateway(toml, env).start()
+    here = Gateway(toml, env).start()
     try:
-        yield server
+        yield here
     finally:
-        server.stop()
+        here.stop()
 
 
 def upstream(base_url: str, name: str = "up", **more: object) -> str:
