@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from proxy import log
-from proxy.budgets import Budgets, Rates
+from proxy.budgets import Budgets, rates_of
 from proxy.call import ANYBODY, Principal
 from proxy.catalogue import Catalogue
 from proxy.config import Config
@@ -204,9 +204,7 @@ class Accounts:
     # -- within
 
     def _budgets(self) -> Budgets:
-        limits = self._config.limits
-        rates = Rates(diem=round(limits.diem_usd * 1_000_000), vcu=round(limits.vcu_usd * 1_000_000))
-        return Budgets(self.store, self._spent, rates)
+        return Budgets(self.store, self._spent, rates_of(self._config.limits))
 
     async def _spent(self, key_id: str, since_us: int) -> int:
         if self.database is None:

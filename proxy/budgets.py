@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from proxy.config import Limits
 from proxy.errors import BudgetSpent
 from proxy.ledger.row import timestamp
 from proxy.limits.reference import DAY_US, Bucket, Measure
@@ -36,6 +37,15 @@ class Rates(msgspec.Struct, frozen=True):
 
     diem: int = 1_000_000
     vcu: int = 100_000
+
+    def shown(self, micro_usd: int) -> dict[str, str]:
+        """A sum in each currency, as decimal texts without an exponent."""
+        worth = {"usd": 1_000_000, "diem": self.diem, "vcu": self.vcu}
+        return {name: f"{micro_usd / unit:.6f}".rstrip("0").rstrip(".") for name, unit in worth.items()}
+
+
+def rates_of(limits: Limits) -> Rates:
+    return Rates(diem=round(limits.diem_usd * 1_000_000), vcu=round(limits.vcu_usd * 1_000_000))
 
 
 def epoch_of(now_us: int) -> int:
@@ -102,9 +112,8 @@ class Budgets:
         return left
 
     def trailing(self, micro_usd: int) -> dict[str, str]:
-        """A sum in each currency, as decimal texts without an exponent."""
-        worth = {"usd": 1_000_000, "diem": self._rates.diem, "vcu": self._rates.vcu}
-        return {name: f"{micro_usd / unit:.6f}".rstrip("0").rstrip(".") for name, unit in worth.items()}
+        """See `Rates.shown`."""
+        return self._rates.shown(micro_usd)
 
 
 def refused(short: Shortfall, now_us: int) -> BudgetSpent:

@@ -1,6 +1,7 @@
 """traghetto keys create, list, revoke."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 from proxy.cli.options import with_config, with_json
 
 if TYPE_CHECKING:
+    from proxy.config import Config
     from proxy.keys.store import KeyStore
 
 
@@ -63,21 +65,29 @@ def create(path: Path | None, as_json: bool, type_: str, models: tuple[str, ...]
 @with_config
 @with_json
 def listed(path: Path | None, as_json: bool) -> None:
-    """List the keys that can be used."""
+    """List the keys that can be used, and what each spent in the last seven days."""
     import msgspec
 
+    from proxy.budgets import rates_of
     from proxy.keys.desk import listed_json
+    from proxy.ledger.usage import DAY_US, spent
 
     async def work(store: "KeyStore") -> Any:
-        return [listed_json(row, {}) for row in await store.desk.list()]
+        rows = await store.desk.list()
+        week_ago = time.time_ns() // 1000 - 7 * DAY_US
+        sums = await spent(store.database, week_ago, [row.id for row in rows])
+        return [(row, sums.get(row.id, 0)) for row in rows]
 
-    rows = _with_store(path, work)
+    found, rates = _with_store(path, work), rates_of(_config(path).limits)
+    rows = [listed_json(row, rates.shown(micro)) for row, micro in found]
     if as_json:
         click.echo(msgspec.json.encode(rows).decode())
         return
     for row in rows:
         ends = row["expiresAt"] or "never"
-        click.echo(f"{row['id']}  …{row['last6Chars']}  {row['apiKeyType']:<9}  expires {ends}  {row['description']}")
+        usd = row["usage"]["trailingSevenDays"]["usd"]
+        told = f"{row['id']}  …{row['last6Chars']}  {row['apiKeyType']:<9}  expires {ends}  ${usd} in 7 days"
+        click.echo(f"{told}  {row['description']}".rstrip())
     if not rows:
         click.echo("no key", err=True)
 
@@ -96,11 +106,16 @@ def revoke(path: Path | None, key_id: str) -> None:
     click.echo("revoked")
 
 
-def _with_store(path: Path | None, work: Any) -> Any:
+def _config(path: Path | None) -> "Config":
     from proxy.app import read_config
+
+    return read_config(path)[0]
+
+
+def _with_store(path: Path | None, work: Any) -> Any:
     from proxy.keys.store import opened
 
-    config, _ = read_config(path)
+    config = _config(path)
 
     async def run() -> Any:
         store = await opened(config.store.url, watch=False)

@@ -20,12 +20,13 @@ class KeyStore:
         self.directory = Directory(rows, secret)
         self.desk = KeyDesk(rows, self.directory, secret)
         self.pepper = secret
-        self._database = None if lent else database
+        self.database = database
+        self._lent = lent
 
     async def aclose(self) -> None:
         await self.directory.aclose()
-        if self._database is not None:
-            await self._database.aclose()
+        if not self._lent:
+            await self.database.aclose()
 
 
 def exists(url: str) -> bool:

@@ -1,11 +1,18 @@
 """traghetto keys."""
 
+import asyncio
+import time
 from pathlib import Path
 
 import msgspec
 from click.testing import CliRunner
+from sqlalchemy import insert
 
 from proxy.cli import cli
+from proxy.ledger.database import connect
+from proxy.ledger.row import Row
+from proxy.ledger.tables import calls
+from proxy.ledger.usage import DAY_US
 
 
 def test_create_list_revoke(tmp_path: Path) -> None:
@@ -34,6 +41,30 @@ def test_create_list_revoke(tmp_path: Path) -> None:
     again = CliRunner().invoke(cli, ["keys", "revoke", made["id"], "--config", str(config)])
     assert again.exit_code == 1
     assert "no key" in again.output
+
+
+def test_what_each_key_spent_in_a_week(tmp_path: Path) -> None:
+    config = tmp_path / "t.toml"
+    config.write_text(f'[store]\nurl = "sqlite:///{tmp_path}/t.db"\n[limits]\nvcu_usd = 0.5\n')
+    options = ["--config", str(config)]
+    made = msgspec.json.decode(CliRunner().invoke(cli, ["keys", "create", "--json", *options]).stdout)
+    now = time.time_ns() // 1000
+    given = {"operation": "chat", "model": "m", "upstream": "u", "target": "t", "settled_us": now, "ending": "finished"}
+    rows = [
+        msgspec.structs.asdict(Row(call_id=f"r{days}", key_id=made["id"], created_us=now - days * DAY_US, **given))
+        | {"amount_micro": 10**days}
+        for days in (0, 6, 8)
+    ]
+
+    async def fill() -> None:
+        database = await connect(f"sqlite:///{tmp_path}/t.db")
+        await database.write(lambda connection: connection.execute(insert(calls), rows).rowcount)
+        await database.aclose()
+
+    asyncio.run(fill())
+    (listed,) = msgspec.json.decode(CliRunner().invoke(cli, ["keys", "list", "--json", *options]).stdout)
+    assert listed["usage"]["trailingSevenDays"] == {"usd": "1.000001", "diem": "1.000001", "vcu": "2.000002"}
+    assert "$1.000001 in 7 days" in CliRunner().invoke(cli, ["keys", "list", *options]).stdout
 
 
 def test_a_bad_date_is_one_line(tmp_path: Path) -> None:
