@@ -16,7 +16,10 @@ from proxy.pipeline import House
 
 
 class Gateway:
-    """A running server, without a ledger unless `toml` has a `[store]`. `app` is the Application inside (its loop is another thread's: use `call`)."""
+    """A running server, without a ledger unless `toml` has a `[store]`.
+
+    `app` is the Application inside; its loop is another thread's: use `call`.
+    """
 
     def __init__(self, toml: str, env: dict[str, str] | None = None) -> None:
         if "[store]" not in toml:
