@@ -84,7 +84,7 @@ class Fleet:
         """Raises UpstreamError (MISSING) when there is no such file."""
         if reference == "demo":
             return demo_model()
-        with contextlib.suppress(OSError, ValueError):  # a name that no file can have
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # a name that no file can have
             for path in (Path(reference).expanduser(), self.folder / reference):
                 if path.is_file():
                     return path.resolve()

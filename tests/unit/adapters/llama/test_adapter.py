@@ -1,10 +1,12 @@
 """The local engine as an upstream, with a real process behind it."""
 
 import json
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -12,7 +14,7 @@ from adapters.llama.adapter import Llama, _Progress, build
 from adapters.options import LlamaOptions
 from fakes.chats import chat
 from proxy.call import Ending, Target, UsageSource
-from proxy.errors import Fault, UpstreamError
+from proxy.errors import Fault, ModelUnknown, UpstreamError
 from proxy.stream import DONE, events
 
 BODY: dict[str, Any] = {"max_tokens": 5, "temperature": 0, "ignore_eos": True, "vendor": 1}
@@ -73,3 +75,27 @@ def test_progress_is_told() -> None:
     assert progress.said() == "loading the model: 40%"
     progress(1.0)
     assert "free place" in progress.said()
+
+
+@pytest.mark.asyncio
+async def test_files_that_nobody_configured_are_nobody_s_business(tmp_path: Path, tiny_path: Path) -> None:
+    """`local//some/path` must tell neither whether a file is there nor how it begins."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    shutil.copy(tiny_path, folder / "mine.gguf")
+    llama = build("local", LlamaOptions(models_dir=str(folder), context_tokens=512, parallel=1, threads=1))
+    for name in (str(tiny_path), "/etc/passwd", "nowhere.gguf", "../tiny.gguf"):
+        call = chat("x", **BODY)
+        assert call.plan is not None
+        call.plan.model = msgspec.structs.replace(call.plan.model, listed=False)
+        with pytest.raises(ModelUnknown):
+            await llama.open(call, Target("local", name))
+        assert not llama.owns(Target("local", name))
+    call = chat("x", **BODY)
+    assert call.plan is not None
+    call.plan.model = msgspec.structs.replace(call.plan.model, listed=False)
+    assert json.loads(await (await llama.open(call, Target("local", "mine.gguf"))).next())["choices"]
+    rows = await llama.models("mine")
+    assert [(row["id"], row["state"]) for row in rows] == [("mine.gguf", "ready")]
+    assert [instance.model for instance in llama.instances(["mine.gguf"])] == ["mine.gguf"]
+    await llama.aclose()

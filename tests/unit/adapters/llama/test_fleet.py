@@ -1,6 +1,7 @@
 """Names of models → files; which files may be loaded; what is known of them unloaded."""
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +80,58 @@ async def test_facts_without_loading(fleets: Any, tiny_path: Path, tmp_path: Pat
     broken.write_bytes(b"GGUF and no more")
     assert "reason" in fleet.facts(str(broken))
     assert fleet.statuses() == []
+
+
+@pytest.mark.asyncio
+async def test_every_part_of_a_split_model_must_be_allowed(fleets: Any, tmp_path: Path) -> None:
+    first, second = tmp_path / "m-00001-of-00002.gguf", tmp_path / "m-00002-of-00002.gguf"
+    first.write_bytes(b"one")
+    second.write_bytes(b"two")
+    with pytest.raises(UpstreamError, match="m-00002-of-00002"):
+        await fleets(allow_sha256=(digest(first),)).checked(str(first))
+    both = fleets(allow_sha256=(digest(first), digest(second)))
+    assert await both.checked(str(first)) == real(first)
+    second.unlink()
+    with pytest.raises(UpstreamError, match="cannot be read"):
+        await both.checked(str(first))
+    first.write_bytes(b"changed")
+    with pytest.raises(UpstreamError, match="allow_sha256"):
+        await both.checked(str(first))
+
+
+@pytest.mark.asyncio
+async def test_what_anybody_may_name(fleets: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    (folder / "o" / "n").mkdir(parents=True)
+    for path in (folder / "o/n/m.gguf", folder / "x-00001-of-00002.gguf", folder / "x-00002-of-00002.gguf"):
+        path.write_bytes(b"")
+    (folder / "secret.txt").write_bytes(b"")
+    (tmp_path / "outside.gguf").write_bytes(b"")
+    (folder / "link.gguf").symlink_to(tmp_path / "outside.gguf")
+    fleet = fleets(models_dir=str(folder))
+    assert [fleet.owns(name) for name in ("demo", "o/n/m.gguf", str(folder / "o/n/m.gguf"))] == [True] * 3
+    for name in (
+        "secret.txt",
+        "../outside.gguf",
+        str(tmp_path / "outside.gguf"),
+        "link.gguf",
+        "none.gguf",
+        "/etc/passwd",
+    ):
+        assert not fleet.owns(name)
+    for name in ("\0", "x" * 5000, "~nobody-here/x.gguf"):
+        assert not fleet.owns(name)
+    assert fleet.references() == ["demo", "link.gguf", "o/n/m.gguf", "x-00001-of-00002.gguf"]
+    assert fleet.reference(fleet.path("o/n/m.gguf")) == "o/n/m.gguf"
+    assert fleet.reference(demo_model()) == "demo"
+    assert fleet.reference(real(tmp_path / "outside.gguf")) == str(real(tmp_path / "outside.gguf"))
+
+
+@pytest.mark.asyncio
+async def test_a_file_that_changes_is_read_again(fleets: Any, tiny_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"nothing")
+    fleet = fleets()
+    assert "reason" in fleet.facts(str(path))
+    shutil.copy(tiny_path, path)
+    assert fleet.facts(str(path))["architecture"] == "llama"

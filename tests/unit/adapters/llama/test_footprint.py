@@ -1,11 +1,21 @@
 """What "auto" means, and what does not fit."""
 
+import os
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from adapters.llama.footprint import DoesNotFit, Machine, Wishes, estimate, kv_bytes_per_token, plan, this_machine
+from adapters.llama.footprint import (
+    DoesNotFit,
+    Machine,
+    Wishes,
+    estimate,
+    kv_bytes_per_token,
+    memory_of,
+    plan,
+    this_machine,
+)
 from adapters.llama.gguf_meta import Array, GgufMeta, read
 from adapters.llama.spec import ALL_LAYERS, AUTO_LAYERS
 
@@ -90,3 +100,8 @@ def test_this_machine() -> None:
     machine = this_machine()
     assert machine.cores >= 1
     assert machine.memory > 1 << 20
+
+
+def test_the_memory_of_a_process() -> None:
+    assert memory_of(os.getpid()) > 1 << 20
+    assert memory_of(2**22 + 1) == 0, "there is no such process"

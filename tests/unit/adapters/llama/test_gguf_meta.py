@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapters.llama import gguf_meta
-from adapters.llama.gguf_meta import GgufError, read
+from adapters.llama.gguf_meta import LATER_PART, GgufError, part_names, read
 from fakes.gguf_model import Shape, build
 
 
@@ -116,3 +116,12 @@ def test_split_models_are_added_up(tmp_path: Path, tiny_path: Path) -> None:
     (tmp_path / "odd.gguf").write_bytes(data)
     with pytest.raises(GgufError, match="does not say into which parts"):
         read(str(tmp_path / "odd.gguf"))
+
+
+def test_the_names_of_parts() -> None:
+    assert part_names("m.gguf") == ["m.gguf"]
+    assert part_names("m-00001-of-00001.gguf") == ["m-00001-of-00001.gguf"]
+    assert part_names("m-00002-of-00003.gguf") == [f"m-0000{i}-of-00003.gguf" for i in (2, 1, 3)]
+    assert part_names("m-00001-of-99999.gguf") == ["m-00001-of-99999.gguf"], "an unreasonable number"
+    assert LATER_PART.search("m-00002-of-00003.gguf")
+    assert not LATER_PART.search("m-00001-of-00003.gguf")
