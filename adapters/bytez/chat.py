@@ -4,6 +4,7 @@ It knows no stop sequences: a call with some is read as text and cut here, and t
 interface (load, status, run) nothing is spoken yet; an upstream configured for it says so.
 """
 
+from collections.abc import AsyncIterable
 from typing import Any, ClassVar, NoReturn
 
 import msgspec
@@ -42,6 +43,7 @@ class Bytez(Accented):
     """Kind `bytez`, over v2."""
 
     kind: ClassVar[str] = "bytez"
+    chats = OPENAI_PATH + "/chat/completions"
 
     def __init__(self, name: str, options: BytezOptions, client: HttpClient) -> None:
         super().__init__(name, options, client, CAPS)
@@ -92,7 +94,9 @@ class Bytez(Accented):
         named = [{"id": str(row.get("modelId")), **row} for row in rows]
         return [row for row in named if search.lower() in str(row["id"]).lower()]
 
-    async def _send(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> HttpResponse:
+    async def _send(
+        self, method: str, path: str, headers: list[tuple[str, str]], body: bytes | AsyncIterable[bytes]
+    ) -> HttpResponse:
         """The dialect's routes lie under one prefix, the list of models beside it."""
         there = path if path.startswith("/models/v2") else OPENAI_PATH + path
         return await super()._send(method, there, headers, body)

@@ -3,7 +3,7 @@
 It owns the dialect's paths, headers and switches. It knows nothing of keys of callers, budgets, retries or routes.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Callable
 from typing import Any, ClassVar
 
 import msgspec
@@ -35,6 +35,7 @@ class OpenAI:
     """Kind `openai`."""
 
     kind: ClassVar[str] = "openai"
+    chats = "/chat/completions"  # where chats go, behind the base_url
 
     def __init__(self, name: str, options: OpenAIOptions, client: HttpClient) -> None:
         self.name = name
@@ -52,7 +53,7 @@ class OpenAI:
         if call.stream:
             headers.append(("accept", "text/event-stream"))
         try:
-            response = await self._client.send("POST", "/chat/completions", headers=headers, content=body)
+            response = await self._client.send("POST", self.chats, headers=headers, content=body)
         except TransportError as error:
             raise transport_fault(error, self.name) from None
         if response.status >= 300:
@@ -137,7 +138,9 @@ class OpenAI:
         options = msgspec.json.decode(given) if given is not None else {}
         return {**options, "include_usage": True}
 
-    async def _send(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> HttpResponse:
+    async def _send(
+        self, method: str, path: str, headers: list[tuple[str, str]], body: bytes | AsyncIterable[bytes]
+    ) -> HttpResponse:
         """The response whose status is good; its body is still to come."""
         try:
             response = await self._client.send(method, path, headers=headers, content=body)

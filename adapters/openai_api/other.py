@@ -4,11 +4,12 @@ It borrows the adapter's `send` and knows neither its socket nor its switches be
 batch that was split comes back whole and in order, or not at all.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from typing import Any
 
 from adapters._http import HttpResponse, TransportError
 from adapters.faults import transport_fault
+from adapters.line import once
 from adapters.openai_api import whole
 from adapters.openai_api.passing import Bytes
 from adapters.openai_api.pictures import Pictures
@@ -31,7 +32,7 @@ OPERATIONS = frozenset(
 )
 _JSON = ("content-type", "application/json")
 
-Send = Callable[[str, str, list[tuple[str, str]], bytes], Awaitable[HttpResponse]]
+Send = Callable[[str, str, list[tuple[str, str]], bytes | AsyncIterable[bytes]], Awaitable[HttpResponse]]
 
 
 class Others:
@@ -94,7 +95,8 @@ class Others:
         if (voice := self._options.voices.get(request.voice_name("default"))) is not None:
             spoken["voice"] = voice
         body = encode(spoken)
-        response = await self._send("POST", "/audio/speech", [_JSON, ("x-request-id", call.id)], body)
+        headers = [_JSON, ("content-length", str(len(body))), ("x-request-id", call.id)]
+        response = await self._send("POST", "/audio/speech", headers, once(body))
         type_ = response.header("content-type") or FORMATS[request.response_format or "mp3"].content_type
         usage = Usage(characters=len(request.input))
         source = Bytes(response, usage, self._name, events=b"speech.audio.done" if request.events else b"")

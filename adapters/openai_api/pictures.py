@@ -8,7 +8,7 @@ format and with the metadata that was asked for (`adapters.drawn`). Invariant: a
 import base64
 import binascii
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from adapters.download import IMAGE, Downloads
 from adapters.drawn import Drawn, finished, made
 from adapters.faults import transport_fault
 from adapters.guard import UrlPolicy
+from adapters.line import once
 from adapters.openai_api import whole
 from adapters.openai_api.forms import Part, form_body
 from adapters.openai_api.passing import Bytes
@@ -56,7 +57,7 @@ _SAID_AS = {
 }
 _SHARED = frozenset({"quality", "background", "style", "user"})  # of Venice's images/generations: the same as OpenAI's
 
-Send = Callable[[str, str, list[tuple[str, str]], bytes], Awaitable[HttpResponse]]
+Send = Callable[[str, str, list[tuple[str, str]], bytes | AsyncIterable[bytes]], Awaitable[HttpResponse]]
 
 
 class Pictures:
@@ -167,7 +168,8 @@ class Pictures:
     # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _posted(self, path: str, type_: str, body: bytes, call: Call) -> HttpResponse:
-        return await self._send("POST", path, [("content-type", type_), ("x-request-id", call.id)], body)
+        headers = [("content-type", type_), ("content-length", str(len(body))), ("x-request-id", call.id)]
+        return await self._send("POST", path, headers, once(body))
 
     async def _read(self, response: HttpResponse) -> dict[str, Any]:
         try:

@@ -4,11 +4,12 @@ It hears nothing and changes no word of a transcript. Invariant: who asked for a
 ignored it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any
 
 from adapters._http import HttpResponse, TransportError
 from adapters.faults import transport_fault
+from adapters.line import once
 from adapters.openai_api import whole
 from adapters.openai_api.forms import Part, form_body
 from adapters.openai_api.passing import Bytes
@@ -23,7 +24,7 @@ from proxy.wire.transcriptions import Recording, TranscriptionRequest, plain, sp
 MAX_ANSWER = 64 << 20
 _TYPES = {"text": "text/plain; charset=utf-8", "srt": "text/plain; charset=utf-8", "vtt": "text/vtt; charset=utf-8"}
 
-Send = Callable[[str, str, list[tuple[str, str]], bytes], Awaitable[HttpResponse]]
+Send = Callable[[str, str, list[tuple[str, str]], bytes | AsyncIterable[bytes]], Awaitable[HttpResponse]]
 
 
 class Transcripts:
@@ -37,8 +38,8 @@ class Transcripts:
     async def open(self, call: Call, target: Target) -> Reply:
         """See `Adapter.open`."""
         type_, body = self._form(call, target)
-        headers = [("content-type", type_), ("x-request-id", call.id)]
-        response = await self._send("POST", "/audio/transcriptions", headers, body)
+        headers = [("content-type", type_), ("content-length", str(len(body))), ("x-request-id", call.id)]
+        response = await self._send("POST", "/audio/transcriptions", headers, once(body))
         try:
             if "event-stream" in (response.header("content-type") or ""):
                 done = b"transcript.text.done"
