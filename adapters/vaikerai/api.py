@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import msgspec
 
-from adapters._http import HttpClient, TransportError
+from adapters._http import HttpClient, Timeouts, TransportError
 from adapters.accents import object_in
 from adapters.faults import retry_after_s, transport_fault
 from adapters.line import once
@@ -25,6 +25,7 @@ from proxy.errors import Fault, UpstreamError
 from proxy.wire.body import encode
 
 MAX_ANSWER = 64 << 20
+SPARE_S = 10.0  # how much longer than it was asked to an upstream may hold its answer back
 SCHEMA_S = 3600.0
 MAX_PAGES = 10
 MAX_MODELS = 10_000
@@ -46,19 +47,31 @@ class Api:
     def replicate(self) -> bool:
         return self.options.preset == "replicate"
 
-    async def ask(self, method: str, path: str, body: Any = None, headers: Headers | None = None) -> dict[str, Any]:
-        """One exchange → its object. Raises UpstreamError for everything else."""
+    async def ask(
+        self, method: str, path: str, body: Any = None, headers: Headers | None = None, *, wait_s: float = 0.0
+    ) -> dict[str, Any]:
+        """One exchange → its object. `wait_s` is how long the upstream was asked to hold its answer back. Raises
+        UpstreamError for everything else."""
         raw = b"" if body is None else encode(body)
         given = [("content-type", "application/json"), ("content-length", str(len(raw)))] if raw else []
-        answer = object_in(await self._said(method, path, [*given, *(headers or [])], raw))
+        answer = object_in(await self._said(method, path, [*given, *(headers or [])], raw, wait_s=wait_s))
         if not answer:
             raise UpstreamError(Fault.MALFORMED, f"The upstream {self.name!r} sent no JSON object.", accepted=True)
         return answer
 
-    async def _said(self, method: str, path: str, headers: Headers, raw: bytes, query: str = "") -> bytes:
+    async def _said(
+        self, method: str, path: str, headers: Headers, raw: bytes, query: str = "", *, wait_s: float = 0.0
+    ) -> bytes:
+        clocks = self.options.timeout
+        patient = None
+        if wait_s:
+            first_byte_s = max(clocks.first_byte_s, wait_s + SPARE_S)
+            patient = Timeouts(clocks.connect_s, first_byte_s, clocks.between_bytes_s, clocks.total_s, clocks.pool_s)
         try:
             content = once(raw) if raw else b""
-            response = await self._client.send(method, path, headers=headers, content=content, query=query)
+            response = await self._client.send(
+                method, path, headers=headers, content=content, query=query, timeouts=patient
+            )
             try:
                 said = await response.read(MAX_ANSWER)
             finally:

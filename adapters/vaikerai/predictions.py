@@ -50,7 +50,7 @@ class Predictions:
             body |= {"webhook": self._options.webhook_url, "webhook_events_filter": ["completed"]}
             manner = Manner.HINTED
             self._news.listen()
-        made = await self._create(reference.path, body, self._headers(stream))
+        made = await self._create(reference.path, body, 0 if stream else self._wait_s)
         identity = _id_of(made)
         if identity is None:
             said = f"The upstream {self._api.name!r} gave no id for the job."
@@ -96,17 +96,20 @@ class Predictions:
         self._news.close()
         await self.engine.aclose()
 
-    def _headers(self, stream: bool) -> Headers:
-        headers = []
+    @property
+    def _wait_s(self) -> int:
+        """Seconds that a create may be held back: not so many that our own time would run out before we know an id."""
+        return min(self._options.prefer_wait_s, int(self._options.timeout.total_s / 2))
+
+    async def _create(self, path: str, body: dict[str, Any], wait_s: int) -> dict[str, Any]:
+        """The new prediction. If the client leaves meanwhile its id is still learned, so that it can be cancelled."""
+        headers: Headers = []
         if self._api.replicate:
             headers.append(("cancel-after", f"{int(self._options.timeout.total_s) + SPARE_S}s"))
-        if self._options.prefer_wait_s and not stream:
-            headers.append(("prefer", f"wait={self._options.prefer_wait_s}"))
-        return headers
-
-    async def _create(self, path: str, body: dict[str, Any], headers: Headers) -> dict[str, Any]:
-        """The new prediction. If the client leaves meanwhile its id is still learned, so that it can be cancelled."""
-        task = asyncio.get_running_loop().create_task(self._api.ask("POST", path, body, headers))
+        if wait_s:
+            headers.append(("prefer", f"wait={wait_s}"))
+        asking = self._api.ask("POST", path, body, headers, wait_s=wait_s)
+        task = asyncio.get_running_loop().create_task(asking)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
