@@ -38,6 +38,7 @@ class Host:
         self._users: dict[bytes, set[Session]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._lingering: asyncio.TimerHandle | None = None
+        self._linger_s = LINGER_S
 
     def life(self, settings: Settings, session: "Session") -> Life:
         key = msgspec.msgpack.encode(settings)
@@ -60,7 +61,13 @@ class Host:
             if not users and self.sessions:
                 self._close(key)
         if not self.sessions:
-            self._lingering = asyncio.get_running_loop().call_later(LINGER_S, self.over.set)
+            self._lingering = asyncio.get_running_loop().call_later(self._linger_s, self.over.set)
+
+    def leave(self) -> None:
+        """As soon as the last worker has gone: calls that still run there end first."""
+        self._linger_s = 0.0
+        if not self.sessions:
+            self.over.set()
 
     def _close(self, key: bytes) -> None:
         del self._users[key]
@@ -260,12 +267,11 @@ def _seen(status: Status) -> tuple[Any, ...]:
 
 
 async def serve(path: str, ready: Callable[[], None] = lambda: None) -> None:
-    """Until nobody has been connected for a while, or SIGTERM."""
+    """Until nobody has been connected for a while; after SIGTERM, as soon as nobody is."""
     host = Host()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(ValueError, RuntimeError):  # not the main thread
-            loop.add_signal_handler(number, host.over.set)
+    with contextlib.suppress(ValueError, RuntimeError):  # not the main thread
+        loop.add_signal_handler(signal.SIGTERM, host.leave)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     server = await loop.create_unix_server(lambda: Session(host), path)
@@ -287,7 +293,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--socket", type=Path, required=True)
     path = str(parser.parse_args().socket)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the server, which lets calls end
     asyncio.run(serve(path, _say_ready))
 
 

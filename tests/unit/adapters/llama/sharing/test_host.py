@@ -63,6 +63,21 @@ async def test_equal_settings_are_one_life() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_signal_lets_calls_end() -> None:
+    """systemd sends SIGTERM to every process of a unit, while workers still serve."""
+    host = Host()
+    one, _ = session(host)
+    host.leave()
+    assert not host.over.is_set()
+    one.connection_lost(None)
+    await asyncio.wait_for(host.over.wait(), 1)
+    nobody = Host()
+    nobody.leave()
+    assert nobody.over.is_set()
+    await host.aclose()
+
+
+@pytest.mark.asyncio
 async def test_who_breaks_the_rules_is_sent_away() -> None:
     host = Host()
     bad, transport = session(host)
