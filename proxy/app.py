@@ -60,7 +60,7 @@ class Application:
         self.stays = house.foundations(config, self.accounts, metrics.booked)
         first = house.build(config, build_adapter, self.stays, file=file)
         self.accounts.rules = first.rules
-        self.repeats = Repeats(config.server.retry_hold_s)
+        self.repeats = Repeats(config.server.retry_hold_s, metrics.replayed)
         self.desk = Desk(
             house=first,
             keyring=self.accounts.keyring,

@@ -81,12 +81,14 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """What the registry asks for at a scrape."""
-        for each in (self._requests, self._seconds, self.endings, self.attempts, self.first_frame, self.unpriced):
+        calls = (self.endings, self.attempts, self.first_frame, self.unpriced, self.replays)
+        for each in (self._requests, self._seconds, *calls):
             yield each.family()
         tokens = CounterMetricFamily(
             f"{NAME}_tokens", "Tokens by upstream and direction", labels=["upstream", "direction"]
         )
         for upstream, used in self.used.items():
+        self.replays = Tally(f"{NAME}_replays", "Answers given again instead of paid again", ["named"])
             tokens.add_metric([upstream, "in"], used[0])
             tokens.add_metric([upstream, "out"], used[1])
         yield tokens
@@ -106,6 +108,10 @@ class Metrics:
             if attempt.error is None and attempt.ms is not None:
                 self.first_frame.add((upstream,), attempt.ms / 1000)
         self.endings.add((upstream, ending))
+    def replayed(self, named: str) -> None:
+        """An earlier call's answer was given: it was `named` by a key or by a retry."""
+        self.replays.add((named,))
+
         if usage is not None:
             used = self.used.get(upstream)
             if used is None:

@@ -62,7 +62,8 @@ class Repeats:
     """Of one worker. `hold_s`: how long a stream goes on whose client, an SDK, left right behind the head: it may not have
     had it, and then comes again. 0: not at all."""
 
-    def __init__(self, hold_s: float = 0.0) -> None:
+    def __init__(self, hold_s: float = 0.0, told: Callable[[str], None] | None = None) -> None:
+        self._told = told  # of every answer that was given again: by a "key", or a "retry"
         self.idempotency = Idempotency()
         self.retries = Retries()
         self.hold_s = hold_s
@@ -99,7 +100,7 @@ class Repeats:
             if earlier is None and self._neighbours is not None:
                 earlier = await self._neighbours.find(call.principal.id, route, body, count)
             if earlier is not None and earlier.error is None:
-                return await joined(earlier, call), outlet
+                return await self._joined(earlier, call, "retry"), outlet
         trip = self.retries.begin(call.principal.id, route, body, count)
         trip.alone = outlet.cancel
         keeping = Keeping(outlet, trip, self.hold_s)
@@ -114,7 +115,7 @@ class Repeats:
         hashed = await fingerprint(call)
         there = self.idempotency.find(name, hashed)
         if there is not None:
-            return await joined(there, call)
+            return await self._joined(there, call, "key")
         flight = self.idempotency.take_off(name, hashed)
         try:
             kept = await self.idempotency.earlier(flight)
@@ -122,7 +123,7 @@ class Repeats:
                 flight.begin(kept.status, as_headers(kept.headers))
                 flight.add(kept.body)
                 flight.end()
-                return await joined(flight, call)
+                return await self._joined(flight, call, "key")
             outlet.on_gone = lambda: None  # asked for by name: it is carried through, whoever is there
             reply = await pipeline.run(call, house)
         except BaseException as error:
@@ -130,6 +131,12 @@ class Repeats:
             self.release(flight)
             raise
         return Recorded(reply, call, flight, self)
+
+    async def _joined(self, flight: Flight, call: Call, named: str) -> "Joined":
+        reply = await joined(flight, call)
+        if self._told is not None:
+            self._told(named)
+        return reply
 
     async def keep(self, flight: Flight) -> None:
         """The answer is whole: remember it before its last frame leaves."""

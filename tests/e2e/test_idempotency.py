@@ -54,6 +54,7 @@ def test_the_second_answer_is_the_first(gate: Keyed, mock: EvilThread, stream: b
     assert (len(mock.exchanges), len(gate.rows()) - rows) == (1, 1)
     receipt = gate.ask("GET", f"/v1/requests/{second.headers['x-request-id']}", gate.user)
     assert receipt.json()["ending"] == "finished"
+    assert f'traghetto_replays_total{{named="key"}} {1.0 + stream}' in gate.ask("GET", "/metrics", gate.admin).text
 
 
 def test_the_sdk_under_a_key(gate: Keyed, mock: EvilThread) -> None:

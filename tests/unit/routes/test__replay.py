@@ -233,14 +233,15 @@ async def test_an_answer_is_given_even_where_it_cannot_be_kept() -> None:
 
 @pytest.mark.asyncio
 async def test_retries_without_a_key() -> None:
-    desk, house = Repeats(), House(*[Reply(b"%d" % number) for number in range(5)])
+    told: list[str] = []
+    desk, house = Repeats(0, told.append), House(*[Reply(b"%d" % number) for number in range(5)])
     for _ in range(2):  # equal first tries are two calls
         await sent(desk, house, Asked(None, 0))
     again = [await sent(desk, house, Asked(None, 1)) for _ in range(3)]
     assert [out.body for out in again] == [b"0", b"1", b"2"], "the third is nobody's retry: a call of its own"
     assert ["idempotent-replayed" in out.headers for out in again] == [True, True, False]
     assert (await sent(desk, house, Asked(None, 1), temperature=1)).body == b"3", "another body"
-    assert house.opened == 4
+    assert (house.opened, told) == (4, ["retry"] * 2)
     await desk.aclose()
 
 
