@@ -92,7 +92,7 @@ def _quantised(matrix: np.ndarray, kind: str) -> tuple[np.ndarray, Any]:
     return matrix, None
 
 
-def _header(writer: gguf.GGUFWriter, shape: Shape, name: str) -> None:
+def header(writer: gguf.GGUFWriter, shape: Shape, name: str) -> None:
     writer.add_name(name)
     writer.add_context_length(shape.context)
     writer.add_embedding_length(shape.width)
@@ -129,7 +129,7 @@ def build(path: Path, shape: Shape = Shape(), name: str = "random") -> Path:
     """Writes the file and returns its path."""
     rng = np.random.default_rng(shape.seed)
     writer = gguf.GGUFWriter(str(path), shape.arch)
-    _header(writer, shape, name)
+    header(writer, shape, name)
     d, head = shape.width, shape.width // shape.heads
     kv = head * shape.kv_heads
 
