@@ -201,6 +201,20 @@ class Accounts:
         if key is not ANYBODY and 400 <= error.status < 500 and error.status not in (402, 429, 499):
             self.abuse.failed(key.id)
 
+    def state(self) -> dict[str, float]:
+        """Figures for whoever watches: how far the ledger is behind, and whether Redis is there."""
+        state: dict[str, float] = {}
+        if self.ledger is not None:
+            state["ledger_behind"] = self.ledger.behind
+            state["ledger_trouble"] = float(bool(self.ledger.trouble))
+            state["ledger_rows"] = self.ledger.written
+            state["ledger_commits"] = self.ledger.commits
+        silent = getattr(self.store, "silent", None)
+        if silent is not None:
+            state["limits_silent"] = float(silent)
+            state["limits_redis_calls"] = getattr(self.store, "calls", 0)
+        return state
+
     # -- within
 
     def _budgets(self) -> Budgets:

@@ -15,6 +15,15 @@ from proxy.call import Call, Ending, Usage
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _BOUNDS = [*(str(float(bound)) for bound in _SECONDS), "+Inf"]
 Labels = tuple[str, ...]
+# What the accounts say of themselves when somebody looks; `Accounts.state` has the same names.
+_STATES = {
+    "ledger_behind": "Rows that only the journal has",
+    "ledger_trouble": "1 while the database does not take rows",
+    "ledger_rows": "Rows written by this process",
+    "ledger_commits": "Commits that they took",
+    "limits_silent": "1 while Redis does not answer and this process goes on with its share",
+    "limits_redis_calls": "Script calls to Redis",
+}
 
 
 class Tally:
@@ -72,11 +81,13 @@ class Metrics:
         self._requests = Tally(f"{NAME}_requests", "Requests by route and status", ["route", "status"])
         self._seconds = Spread(f"{NAME}_request_seconds", "From the request to the last byte", ["route"])
         self.running = Gauge(f"{NAME}_running_calls", "Calls that hold a permit", registry=self.registry)
+        self.states = {name: Gauge(f"{NAME}_{name}", said, registry=self.registry) for name, said in _STATES.items()}
         self.endings = Tally(f"{NAME}_calls", "Calls by upstream and ending", ["upstream", "ending"])
         self.used: dict[str, list[int]] = {}  # tokens in and out, by upstream
         self.attempts = Tally(f"{NAME}_attempts", "Attempts by upstream and outcome", ["upstream", "outcome"])
         self.first_frame = Spread(f"{NAME}_first_frame_seconds", "From the attempt to its first frame", ["upstream"])
         self.unpriced = Tally(f"{NAME}_unpriced_calls", "Calls whose price is unknown", ["model"])
+        self.replays = Tally(f"{NAME}_replays", "Answers given again instead of paid again", ["named"])
         self.registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -88,7 +99,6 @@ class Metrics:
             f"{NAME}_tokens", "Tokens by upstream and direction", labels=["upstream", "direction"]
         )
         for upstream, used in self.used.items():
-        self.replays = Tally(f"{NAME}_replays", "Answers given again instead of paid again", ["named"])
             tokens.add_metric([upstream, "in"], used[0])
             tokens.add_metric([upstream, "out"], used[1])
         yield tokens
@@ -97,6 +107,10 @@ class Metrics:
         """One request ended."""
         self._requests.add((route, _STATUS.get(status) or str(status)))
         self._seconds.add((route,), seconds)
+
+    def replayed(self, named: str) -> None:
+        """An earlier call's answer was given: it was `named` by a key or by a retry."""
+        self.replays.add((named,))
 
     def booked(self, call: Call, usage: Usage | None, ending: Ending) -> None:
         """One call that reached an upstream ended."""
@@ -108,10 +122,6 @@ class Metrics:
             if attempt.error is None and attempt.ms is not None:
                 self.first_frame.add((upstream,), attempt.ms / 1000)
         self.endings.add((upstream, ending))
-    def replayed(self, named: str) -> None:
-        """An earlier call's answer was given: it was `named` by a key or by a retry."""
-        self.replays.add((named,))
-
         if usage is not None:
             used = self.used.get(upstream)
             if used is None:

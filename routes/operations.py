@@ -24,18 +24,27 @@ async def ready(inbound: Inbound, desk: Desk) -> Answer:
 
 
 async def health(inbound: Inbound, desk: Desk) -> Answer:
-    """As `ready`, with each upstream's state; 200 as long as the process answers."""
+    """As `ready`, with the state of each upstream and of the ledger; 200 as long as the process answers."""
     del inbound
-    house = desk.house
+    house, ledger = desk.house, desk.accounts.ledger
     upstreams = {name: card.missing or "configured" for name, card in house.cards.items()}
+    kept = "off" if ledger is None else "behind" if ledger.behind or ledger.trouble else "ok"
     return Answer(
-        {"status": "ok", "version": __version__, "models": len(house.catalogue.models), "upstreams": upstreams}
+        {
+            "status": "ok",
+            "version": __version__,
+            "models": len(house.catalogue.models),
+            "upstreams": upstreams,
+            "ledger": kept,
+        }
     )
 
 
 async def metrics(inbound: Inbound, desk: Desk) -> Answer:
     del inbound
     desk.metrics.running.set(getattr(desk.house.gate, "running", 0))
+    for name, value in desk.accounts.state().items():
+        desk.metrics.states[name].set(value)
     return Answer(desk.metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
