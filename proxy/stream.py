@@ -31,25 +31,20 @@ class Splitter:
     `rest` gives what came behind the last boundary once the stream is over.
     """
 
-    __slots__ = ("_cr", "_held", "_started")
+    __slots__ = ("_cr", "_started", "held")
 
     def __init__(self) -> None:
-        self._held = b""
+        self.held = b""  # bytes that wait for the rest of their event
         self._cr = False  # a CR was seen: this upstream does not write plain LF
         self._started = False
 
-    @property
-    def holds(self) -> bool:
-        """Whether bytes wait here for the rest of their event."""
-        return bool(self._held)
-
     def feed(self, data: bytes) -> bytes:
         """Raises EventTooLarge when the events never end."""
-        if self._held:
-            data = self._held + data
+        if self.held:
+            data = self.held + data
         if not self._started:
             if len(data) < 3 and _BOM.startswith(data):
-                self._held = data
+                self.held = data
                 return b""
             self._started = True
             data = data.removeprefix(_BOM)
@@ -58,29 +53,29 @@ class Splitter:
             if not data:
                 return b""
         if data.endswith(b"\n\n"):  # fast path: nearly every read ends at a boundary
-            self._held = b""
+            self.held = b""
             return data
         cut = data.rfind(b"\n\n")
         if cut < 0:
-            self._held = data + self._held if self._cr and self._held == b"\r" else data
-            if len(self._held) > MAX_EVENT:
+            self.held = data + self.held if self._cr and self.held == b"\r" else data
+            if len(self.held) > MAX_EVENT:
                 raise EventTooLarge(f"no event boundary within {MAX_EVENT} bytes")
             return b""
         tail = data[cut + 2 :]
-        self._held = tail + self._held if self._cr and self._held == b"\r" else tail
+        self.held = tail + self.held if self._cr and self.held == b"\r" else tail
         return data[: cut + 2]
 
     def _without_cr(self, data: bytes) -> bytes:
-        """LF line ends; a CR at the very end waits in `_held`, since an LF may follow."""
+        """LF line ends; a CR at the very end waits in `held`, since an LF may follow."""
         self._cr = True
-        self._held = b""
+        self.held = b""
         if data.endswith(b"\r"):
-            data, self._held = data[:-1], b"\r"
+            data, self.held = data[:-1], b"\r"
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def rest(self) -> bytes:
         """What is left, as a last block that ends at a boundary; b"" if nothing but blank lines is."""
-        left, self._held = self._held.replace(b"\r", b"\n").strip(b"\n"), b""
+        left, self.held = self.held.replace(b"\r", b"\n").strip(b"\n"), b""
         return left + b"\n\n" if left else b""
 
 

@@ -80,7 +80,7 @@ class ChatStream:
             UpstreamError: an error event, or what is no stream of chunks.
         """
         before = self._before
-        if before and data.startswith(before) and data.endswith(self._behind) and not self._splitter.holds:
+        if before and data.startswith(before) and data.endswith(self._behind) and not self._splitter.held:
             start, stop = len(before), len(data) - len(self._behind)
             # No quote in between: the text ends where it did in the event that was looked into.
             if start <= stop and data.find(b'"', start, stop) < 0 and data[stop - 1] != _BACKSLASH:
