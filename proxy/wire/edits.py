@@ -28,7 +28,7 @@ class UpscaleRequest(msgspec.Struct):
     """`image` is base64 or a data URL, or a file of the form."""
 
     image: str | None = None
-    model: Name = ""
+    model: Name | None = None
     scale: Annotated[float, Meta(ge=1, le=4)] | None = None
     enhance: bool | Literal["true", "false"] | None = None
     enhanceCreativity: Share | None = None
@@ -41,7 +41,7 @@ class EditRequest(msgspec.Struct):
 
     prompt: Annotated[str, Meta(min_length=1, max_length=1500)]
     image: str | None = None
-    model: Name = ""
+    model: Name | None = None
 
 
 class EditsRequest(msgspec.Struct):
@@ -51,7 +51,7 @@ class EditsRequest(msgspec.Struct):
     image: str | list[str] | None = None
     images: list[dict[str, Any]] | None = None
     mask: str | None = None
-    model: Name = ""
+    model: Name | None = None
     n: Annotated[int, Meta(ge=1, le=10)] | None = None
     size: Annotated[str, Meta(max_length=20)] | None = None
     response_format: Literal["b64_json", "url"] | None = None

@@ -27,10 +27,10 @@ VENICE = NO_OPS | {"model", "input", "voice", "response_format", "speed", "strea
 
 
 class SpeechRequest(msgspec.Struct):
-    """The typed head. `model` is "" where none was named; `voice` may be OpenAI's object with an id."""
+    """The typed head. `model` is set by the route where none was named; `voice` may be OpenAI's object with an id."""
 
     input: Annotated[str, Meta(min_length=1, max_length=4096)]
-    model: Annotated[str, Meta(max_length=512)] = ""
+    model: Annotated[str, Meta(max_length=512)] | None = None
     voice: Annotated[str, Meta(max_length=512)] | dict[str, Any] | None = None
     response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] | None = None
     speed: Annotated[float, Meta(ge=0.25, le=4)] | None = None

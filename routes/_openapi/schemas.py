@@ -250,6 +250,7 @@ def form(schema: Schema, files: Iterable[str]) -> Schema:
     out = copy.deepcopy(schema)
     out.pop("anyOf", None)
     out.pop("title", None)
+    out["properties"].pop("images", None)  # JSON's way to send what a form sends as files
     for name in files:
         out["properties"][name] = {**BINARY, "description": fields.SAYS.get(name.removesuffix("[]"), "A file.")}
     return out
