@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ NOT_THERE = "the upstream has no such model"
 @with_json
 @click.option("--timeout", "timeout_s", type=float, default=20.0, show_default=True, help="Seconds for each probe.")
 def doctor(path: Path | None, as_json: bool, timeout_s: float) -> None:
-    """Probe every configured upstream, and follow every trait and mapping. One line each: what works, and what to do.
+    """Probe every configured upstream, follow every trait and mapping, and look at the stores. One line each: what works,
+    and what to do.
 
     Exit 1 if something that is configured cannot work.
     """
@@ -30,7 +32,7 @@ def doctor(path: Path | None, as_json: bool, timeout_s: float) -> None:
     config, file = read_config(path)
     stays = house.foundations(config)
     built = house.build(config, build, stays, file=file)
-    rows = asyncio.run(_examine(built, timeout_s))
+    rows = asyncio.run(_all(built, timeout_s))
     if as_json:
         click.echo(msgspec.json.encode(rows).decode())
     else:
@@ -40,6 +42,33 @@ def doctor(path: Path | None, as_json: bool, timeout_s: float) -> None:
             click.echo(f"{mark.get(row['state'], click.style('bad ', fg='red'))} {row['what']:<{width}}  {row['said']}")
     if any(row["state"] == "bad" for row in rows):
         raise SystemExit(1)
+
+
+async def _all(built: Any, timeout_s: float) -> list[dict[str, str]]:
+    return [*await _examine(built, timeout_s), *await _stores(built.config)]
+
+
+async def _stores(config: Any) -> list[dict[str, str]]:
+    """Where keys, calls and limits are kept."""
+    from proxy.ledger.look import look
+
+    rows = [await _looked("store", look(config.store.url))]
+    if not config.store.ledger:
+        rows.append({"what": "ledger", "state": "note", "said": "off: calls are not written down"})
+    if config.store.redis:
+        from proxy.limits.probe import probe
+
+        rows.append(await _looked("limits", probe(config.store.redis)))
+    return rows
+
+
+async def _looked(what: str, looking: Awaitable[str]) -> dict[str, str]:
+    from proxy.errors import ConfigError
+
+    try:
+        return {"what": what, "state": "ok", "said": await looking}
+    except ConfigError as error:
+        return {"what": what, "state": "bad", "said": f"{error.message}. Check [store]."}
 
 
 async def _examine(built: Any, timeout_s: float) -> list[dict[str, str]]:

@@ -53,3 +53,15 @@ def test_no_answer_in_time(tmp_path: Path) -> None:
     assert ran.exit_code == 1
     assert "no answer within 0.2 s" in rows(ran)["upstream far"]["said"]
     assert rows(ran)["model lonely"]["state"] == "bad"
+
+
+def test_the_stores(tmp_path: Path) -> None:
+    where = f'[store]\nurl = "sqlite:///{tmp_path}/s.db"\n'
+    fine = rows(doctor(tmp_path, ECHO + where, "--json"))
+    assert (fine["store"]["state"], "not there yet" in fine["store"]["said"]) == ("ok", True)
+    off = rows(doctor(tmp_path, ECHO + where + "ledger = false\n", "--json"))
+    assert off["ledger"]["state"] == "note"
+    (tmp_path / "s.db").write_bytes(b"no database at all" * 400)
+    ran = doctor(tmp_path, ECHO + where + 'redis = "redis://127.0.0.1:9/0"\n', "--json")
+    assert ran.exit_code == 1
+    assert [rows(ran)[what]["state"] for what in ("store", "limits")] == ["bad", "bad"]
