@@ -201,12 +201,13 @@ class Status(msgspec.Struct):
 
 
 class Health(msgspec.Struct):
-    """`upstreams`: name → "configured", or what it wants."""
+    """`upstreams`: name → "configured", or what it wants. `ledger`: "ok", "behind", or "off"."""
 
     status: str
     version: str
     models: int
     upstreams: dict[str, str]
+    ledger: str | Maybe = UNSET
 
 
 class Received(msgspec.Struct):

@@ -36,7 +36,6 @@ DIFFERENCES: dict[str, tuple[str, ...]] = {
         "reasoning_effort, safety_identifier, service_tier, store, verbosity",
         "POST /chat/completions body venice_parameters: fields with *",
         "POST /chat/completions body messages[[]]<role=*>.content[[]]<type=*>: open",
-        "POST /chat/completions 200 choices[[]].finish_reason: values with *",
         "POST /chat/completions 200 usage: fields with completion_tokens_details",
         "GET /models* type: values with asr",
         "GET /models* data[[]].type: values with asr",
@@ -117,6 +116,9 @@ DIFFERENCES: dict[str, tuple[str, ...]] = {
         "POST /chat/completions 200 choices[[]].message.content[[]]*: missing",
         "POST /chat/completions 200 choices[[]].message.tool_call_id: missing",
         "POST /chat/completions 200 choices[[]].message: fields with refusal",
+    ),
+    "a call of tools and a filter's end are told apart from an ordinary one, under both prefixes": (
+        "POST /chat/completions 200 choices[[]].finish_reason: values with content_filter, function_call, tool_calls",
     ),
     "upstreams tell the text or token that stopped them": ("POST /chat/completions 200 choices[[]].stop_reason: *",),
     "base64 was asked for": ("POST /embeddings 200 data[[]].embedding: types with string",),

@@ -237,6 +237,29 @@ def test_what_was_charged(client: httpx.Client) -> None:
     assert table.answer.headers["content-disposition"] == "attachment; filename=billing_usage.csv"
 
 
+@pytest.mark.parametrize(
+    ("route", "status", "sent"),
+    [
+        ("/chat/completions", 400, {"json": {**CHAT, "temperature": 3}}),
+        ("/chat/completions", 401, {"json": CHAT, "headers": {"authorization": "Bearer nobody's"}}),
+        ("/chat/completions", 415, {"content": b"x", "headers": {"content-type": "text/plain"}}),
+        ("/embeddings", 400, {"json": {"model": "default", "input": [], "colour": 1}}),
+        ("/image/edit", 400, {"json": {"prompt": "x", "image": "?"}}),
+        ("/api_keys", 400, {"json": {"apiKeyType": "ROOT"}}),
+    ],
+)
+def test_refusals(gate: Offline, route: str, status: int, sent: dict[str, Any]) -> None:
+    """Under Venice's prefix each is what the seed says, and `code` and `param` beside it."""
+    with gate.client("/api/v1") as client:
+        answer = client.post(route, **sent)
+    assert answer.status_code == status, answer.text
+    told = Held.document["paths"][route]["post"]["responses"][str(status)]["content"]["application/json"]["schema"]
+    schema = strict(told, Held.document)
+    body = {key: value for key, value in answer.json().items() if key not in ("code", "param")}
+    jsonschema.Draft202012Validator(schema).validate(body)
+    assert answer.json()["code"].isupper()
+
+
 def test_strictness_bites() -> None:
     """A field too many is seen, in a list and in a union."""
     operation = Held.document["paths"]["/chat/completions"]["post"]["responses"]["200"]["content"]["application/json"]
