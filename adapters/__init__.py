@@ -17,7 +17,7 @@ KINDS: dict[str, str] = {
     "echo": "adapters.echo:build",
     "offline": "adapters.offline.adapter:build",
     "venice": "adapters.venice.adapter:build",
-    "novita": "adapters.novita.llm:build",
+    "novita": "adapters.novita.adapter:build",
     "bytez": "adapters.bytez.chat:build",
     "aime": "adapters.aime.adapter:build",
     "vaikerai": "adapters.vaikerai.adapter:build",

@@ -35,19 +35,14 @@ class Accented(OpenAI):
         del target
         return sort_out(call.fields, self.caps)
 
-    async def _send(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> HttpResponse:
-        """The response whose status is good; its body is still to come."""
+    async def _refusal(self, response: HttpResponse) -> UpstreamError:
         try:
-            response = await self._client.send(method, path, headers=headers, content=body)
-            if response.status < 300:
-                return response
-            try:
-                said = await response.read(MAX_ERROR)
-            finally:
-                response.close()
+            said = await response.read(MAX_ERROR)
         except TransportError as error:
             raise transport_fault(error, self.name) from None
-        raise self._failure(response, said)
+        finally:
+            response.close()
+        return self._failure(response, said)
 
     def _failure(self, response: HttpResponse, said: bytes) -> UpstreamError:
         """A refusal, its body read, → what it means."""

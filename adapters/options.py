@@ -114,6 +114,7 @@ class NovitaOptions(Jobs, frozen=True, forbid_unknown_fields=True, tag="novita")
     llm_path: str = "/openai/v1"
     default_max_tokens: Annotated[int, Meta(ge=1)] = 4096  # of a chat that names no limit: Novita wants one
     nsfw_threshold: float = 80.0
+    inputs: dict[str, dict[str, Any]] = {}  # fixed inputs, by the model's name there
 
 
 class BytezOptions(Jobs, frozen=True, forbid_unknown_fields=True, tag="bytez"):

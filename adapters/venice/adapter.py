@@ -4,6 +4,7 @@ Feature suffixes in a target's name and every venice_parameter are kept: Venice 
 put in front as a system message; a slug that we do not know goes to Venice. Its balance is never told to a caller.
 """
 
+from collections.abc import AsyncIterable
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -102,7 +103,9 @@ class Venice(Accented):
     async def _embed(self, call: Call, target: Target) -> Reply:
         seen: list[HttpResponse] = []
 
-        async def send(method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> HttpResponse:
+        async def send(
+            method: str, path: str, headers: list[tuple[str, str]], body: bytes | AsyncIterable[bytes]
+        ) -> HttpResponse:
             seen.append(await self._send(method, path, headers, body))
             return seen[-1]
 

@@ -8,7 +8,7 @@ header, with status 200), and no picture is taken for granted.
 import base64
 import binascii
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from adapters._http import HttpResponse, TransportError
 from adapters.download import sniff
 from adapters.drawn import finished
 from adapters.faults import transport_fault
+from adapters.line import once
 from adapters.openai_api import whole
 from adapters.openai_api.forms import Part, form_body
 from adapters.replies import Whole
@@ -52,7 +53,7 @@ _UPSCALE: Final = {
     "enhancePrompt": "prompt",
 }
 
-Send = Callable[[str, str, list[tuple[str, str]], bytes], Awaitable[HttpResponse]]
+Send = Callable[[str, str, list[tuple[str, str]], bytes | AsyncIterable[bytes]], Awaitable[HttpResponse]]
 
 
 class Pictures:
@@ -173,7 +174,8 @@ class Pictures:
 
     async def _asked(self, path: str, type_: str, body: bytes, call: Call) -> tuple[bytes, str, Headers]:
         """Body, content type, and the headers for the caller."""
-        response = await self._send("POST", path, [("content-type", type_), ("x-request-id", call.id)], body)
+        given = [("content-type", type_), ("content-length", str(len(body))), ("x-request-id", call.id)]
+        response = await self._send("POST", path, given, once(body))
         try:
             data = await response.read(MAX_ANSWER)
         except TransportError as error:

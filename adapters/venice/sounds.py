@@ -4,11 +4,12 @@ It knows no codec: Venice makes all six formats. OpenAI's names of voices become
 """
 
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any, Final
 
 from adapters._http import HttpResponse, TransportError
 from adapters.faults import transport_fault
+from adapters.line import once
 from adapters.offline.voices import OPENAI
 from adapters.openai_api import whole
 from adapters.openai_api.passing import Bytes
@@ -25,7 +26,7 @@ _KEPT: Final = frozenset({"response_format", "speed", "streaming"})
 _HANDLED: Final = _KEPT | {"model", "input", "voice", "stream_format"}
 MAX_ERROR: Final = 1 << 20
 
-Send = Callable[[str, str, list[tuple[str, str]], bytes], Awaitable[HttpResponse]]
+Send = Callable[[str, str, list[tuple[str, str]], bytes | AsyncIterable[bytes]], Awaitable[HttpResponse]]
 
 
 async def speak(call: Call, target: Target, send: Send, upstream: str) -> Stream:
@@ -38,8 +39,9 @@ async def speak(call: Call, target: Target, send: Send, upstream: str) -> Stream
     if request.events:
         body["streaming"] = True
     call.dropped = [key for key in call.fields if key not in _HANDLED]
-    headers = [("content-type", "application/json"), ("x-request-id", call.id)]
-    response = await send("POST", "/audio/speech", headers, encode(body))
+    raw = encode(body)
+    headers = [("content-type", "application/json"), ("content-length", str(len(raw))), ("x-request-id", call.id)]
+    response = await send("POST", "/audio/speech", headers, once(raw))
     type_ = response.header("content-type") or FORMATS[request.response_format or "mp3"].content_type
     usage = Usage(characters=len(request.input))
     source: Source = Bytes(response, usage, upstream)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from adapters.novita.llm import Novita, build
+from adapters.novita.adapter import Novita, build
 from adapters.options import NovitaOptions
 from fakes.calls import chat_call, drained
 from fakes.doubles.clockwork import Pace
