@@ -13,6 +13,8 @@ from proxy.errors import BadRequest
 
 T = TypeVar("T")
 
+LARGE = 64 << 10  # bytes: a body with a picture in it is not looked through once more
+
 _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _decoders: dict[type, msgspec.json.Decoder[Any]] = {}
 encode = msgspec.json.Encoder().encode
@@ -37,8 +39,10 @@ def fields_of(raw: bytes) -> dict[str, msgspec.Raw]:
         raise BadRequest(f"The request body is not valid JSON: {error}") from None
     except RecursionError:
         raise BadRequest("The request body is nested too deeply.") from None
-    if b"null" in raw:
-        fields = {key: value for key, value in fields.items() if bytes(value) != b"null"}
+    if len(raw) > LARGE or b"null" in raw:
+        fields = {
+            key: value for key, value in fields.items() if memoryview(value).nbytes != 4 or bytes(value) != b"null"
+        }
     return fields
 
 

@@ -59,6 +59,20 @@ def test_refuses_json_that_is_no_picture(token):
         Payload.from_json(token).read()
 
 
+def test_large_texts_are_not_looked_through():
+    """What is strange near an end is mended; what is strange in the middle only is refused, never misread."""
+    data = bytes(range(256)) * 1_200
+    lines = base64.encodebytes(data)
+    assert Payload.from_text(lines).read() == data
+    text = base64.b64encode(data)
+    assert Payload.from_text(text + b"\n").read() == data
+    assert Payload.from_text(base64.urlsafe_b64encode(data)).read() == data
+    middle = len(text) // 2 & ~3
+    for odd in (b"\n", b"-", b"\\/"):
+        with pytest.raises(BadRequest):
+            Payload.from_text(text[:middle] + odd + text[middle:]).read()
+
+
 def test_a_view_is_no_copy():
     body = bytearray(b"abc" + base64.b64encode(b"picture"))
     payload = Payload.from_text(memoryview(body)[3:])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import BadRequest
-from proxy.wire.body import converted, explained, fields_of, head_of, tree, unknown_keys
+from proxy.wire.body import LARGE, converted, encode, explained, fields_of, head_of, tree, unknown_keys
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):
@@ -103,3 +103,9 @@ def test_unknown_keys_are_all_named() -> None:
 
 def test_a_sentence_without_a_place() -> None:
     assert explained("Something else").message == "Invalid request: Something else."
+
+
+def test_nulls_of_large_bodies_are_left_out_too() -> None:
+    text = "x" * LARGE
+    raw = encode({"image": text, "mask": None, "n": 1, "word": "null", "four": True})
+    assert set(fields_of(raw)) == {"image", "n", "word", "four"}
