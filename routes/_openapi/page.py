@@ -75,11 +75,14 @@ def _operation(method: str, path: str, operation: Schema, document: Schema) -> I
     yield "<h3>Answers</h3><table>"
     for status, answer in operation["responses"].items():
         answer = _resolved(answer, document)
-        bodies = "; ".join(
-            f"<code>{escape(t)}</code>: {_type(m['schema'])}" for t, m in answer.get("content", {}).items()
-        )
+        bodies = "; ".join(_media(type_, media["schema"]) for type_, media in answer.get("content", {}).items())
         yield f"<tr><td>{escape(status)}</td><td>{escape(answer['description'])}</td><td>{bodies}</td></tr>"
     yield "</table></details>"
+
+
+def _media(type_: str, schema: Schema) -> str:
+    says = f" ({_prose(schema['description'])})" if "description" in schema else ""
+    return f"<code>{escape(type_)}</code>: {_type(schema)}{says}"
 
 
 def _resolved(each: Schema, document: Schema) -> Schema:
@@ -140,7 +143,8 @@ def _type(schema: Schema) -> str:
     kind = schema.get("type", "anything")
     name = "file" if schema.get("format") == "binary" else escape(str(kind))
     if kind == "array":
-        name = f"array of {_type(schema.get('items', {}))}"
+        items = schema.get("items", {})
+        name = f"array of ({_type(items)})" if "anyOf" in items else f"array of {_type(items)}"
     elif kind == "object" and schema.get("properties"):
         name = "object with " + ", ".join(f"<code>{escape(key)}</code>" for key in schema["properties"])
     return ", ".join([name, *limits])

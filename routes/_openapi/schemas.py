@@ -39,7 +39,7 @@ def _told(name: str, schema: Schema) -> Schema:
     for key, one in schema.get("properties", {}).items():
         if one.get("default", ...) in (None, ""):
             del one["default"]
-        if key in fields.SAYS and "$ref" not in one and name.endswith("Request"):
+        if key in fields.SAYS and "$ref" not in one and name.endswith(("Request", "Key")):
             one.setdefault("description", fields.SAYS[key])
         if key in defaults:
             one["default"] = defaults[key]
