@@ -14,10 +14,11 @@ import tarfile
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from peers import ROOT, Subject, answers, free_port, process
 
@@ -165,4 +166,17 @@ def _healthy(port: int) -> float:
     raise TimeoutError("llama-server does not become healthy")
 
 
-SERVERS = {"traghetto": traghetto, "llama-server": llama_server, "llama-cpp-python": llama_cpp_python}
+@contextmanager
+def llama_server_plain(**settings: Any) -> Iterator[Subject]:
+    """With plain attention, which the engine takes without a GPU, instead of llama-server's choice (flash attention)."""
+    with llama_server(**settings, more="-fa off") as subject:
+        subject.name = "llama-server -fa off"
+        yield subject
+
+
+SERVERS: dict[str, Callable[..., AbstractContextManager[Subject]]] = {
+    "traghetto": traghetto,
+    "llama-server": llama_server,
+    "llama-server-plain": llama_server_plain,
+    "llama-cpp-python": llama_cpp_python,
+}
