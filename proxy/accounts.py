@@ -96,14 +96,14 @@ class Accounts:
 
     async def _open_books(self) -> None:
         from proxy.ledger.books import Ledger  # SQLAlchemy: not before it is needed
-        from proxy.ledger.database import FAILURES, connect, reason
+        from proxy.ledger.database import FAILURES, connect, patiently, reason
         from proxy.ledger.hitrows import SqlHits
 
         self.database = await connect(self._config.store.url)
         ledger = Ledger(self.database, self.folder)
         try:
-            await ledger.start()
-            await ledger.note_prices(self.rules.prices)
+            await patiently(ledger.start)
+            await patiently(lambda: ledger.note_prices(self.rules.prices))
         except FAILURES as error:
             await ledger.aclose()
             raise ConfigError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from proxy.keys import pepper
 from proxy.keys.desk import KeyDesk
 from proxy.keys.directory import Directory
-from proxy.ledger.database import Database, connect, sqlite_file
+from proxy.ledger.database import Database, connect, patiently, sqlite_file
 from proxy.ledger.keyrows import KeyRows
 
 
@@ -51,7 +51,7 @@ async def opened(url: str, *, watch: bool, database: Database | None = None) -> 
     database = database or await connect(url)
     try:
         store = KeyStore(database, KeyRows(database), pepper.load(pepper_file(url)), lent=lent)
-        await (store.directory.start() if watch else store.directory.load())
+        await patiently(store.directory.start if watch else store.directory.load)
     except BaseException:
         if not lent:
             await database.aclose()

@@ -10,7 +10,7 @@ cut), one writer at a time, waited for `BUSY_MS`. PostgreSQL by URL, through the
 import asyncio
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -28,6 +28,7 @@ from proxy.errors import ConfigError
 
 BUSY_MS = 250
 CHECKPOINT_EVERY = 1000  # commits
+START_S = 15.0  # how long a start waits for a database that is locked
 AT_ONCE = 64  # rows of one statement; the driver keeps as many compiled
 T = TypeVar("T")
 DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
@@ -308,7 +309,7 @@ async def connect(url: str) -> Database:
     try:
         if database.file:
             await asyncio.to_thread(database.file.parent.mkdir, parents=True, exist_ok=True)
-        await migrate(database)
+        await patiently(lambda: migrate(database))
     except ConfigError:
         await database.aclose()
         raise
@@ -320,6 +321,19 @@ async def connect(url: str) -> Database:
             expected="a database that can be read and written",
         ) from error
     return database
+
+
+async def patiently(work: Callable[[], Awaitable[T]], seconds: float = START_S) -> T:
+    """`work`, again and again while the database is locked: a start must not fail because a neighbour has just died, and
+    whoever comes first is reading its log. Raises what `work` raises."""
+    until = asyncio.get_running_loop().time() + seconds
+    while True:
+        try:
+            return await work()
+        except FAILURES as error:
+            if "locked" not in reason(error) or asyncio.get_running_loop().time() > until:
+                raise
+        await asyncio.sleep(0.05)
 
 
 def reason(error: BaseException) -> str:

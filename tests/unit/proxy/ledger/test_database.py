@@ -1,13 +1,14 @@
 """URLs, engines, errors; the rest is tests/contract/test_ledger.py's."""
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
 
 from proxy.errors import ConfigError
-from proxy.ledger.database import CHECKPOINT_EVERY, Database, connect, parse, reason, sqlite_file
+from proxy.ledger.database import CHECKPOINT_EVERY, Database, connect, parse, patiently, reason, sqlite_file
 from proxy.ledger.tables import counters
 
 
@@ -98,5 +99,30 @@ def test_the_log_is_brought_in_from_time_to_time(tmp_path: Path) -> None:
             sizes.append((tmp_path / "t.db-wal").stat().st_size)
         assert sizes[-1] < 4 * sizes[0]  # it began again from its start, at least twice
         await database.aclose()
+
+    asyncio.run(work())
+
+
+def test_a_start_waits_for_a_database_that_is_locked(tmp_path: Path) -> None:
+    """As it is while a neighbour reads the log of one that was killed; but not for ever."""
+    url = f"sqlite:///{tmp_path}/t.db"
+
+    async def work() -> None:
+        await (await connect(url)).aclose()
+        other = sqlite3.connect(tmp_path / "t.db", isolation_level=None)
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        opening = asyncio.create_task(connect(url))
+        await asyncio.sleep(0.6)
+        assert not opening.done()
+        other.execute("ROLLBACK")
+        other.close()
+        await (await opening).aclose()
+
+        async def locked() -> None:
+            raise sqlite3.OperationalError("database is locked")
+
+        with pytest.raises(sqlite3.OperationalError):
+            await patiently(locked, 0.1)
 
     asyncio.run(work())
