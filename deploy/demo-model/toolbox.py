@@ -97,6 +97,17 @@ FAMILIES = (
 )  # fmt: skip
 
 
+_APPLIED = (
+    "What is the value of {f}({0})?", "What is {f}({0})?", "Compute {f}({0}).", "{f}({0})?", "How much is {f}({0})?",
+    "What does {f} give for {0}?", "Apply {f} to {0}.", "Tell me {f} of {0}.",
+)  # fmt: skip
+_SCRIPTS = (
+    (0x4E00, 0x9FA5), (0x4E00, 0x9FA5), (0x4E00, 0x9FA5), (0x3042, 0x3093), (0x3042, 0x3093), (0x30A2, 0x30F3), (0xAC00, 0xD7A3),
+    (0x0410, 0x044F), (0x03B1, 0x03C9), (0x0621, 0x064A), (0x0905, 0x0939), (0x00E0, 0x00FF),
+)  # fmt: skip
+_RECORDS = ("customer", "user", "client", "company", "shop", "contact", "project", "group", "person", "item", "note")
+
+
 def _name(rng: random.Random, known: tuple[str, ...], share: float) -> str:
     return rng.choice(known) if rng.random() < share else noise.pseudo_word(rng).capitalize()
 
@@ -178,8 +189,58 @@ def _named_request(rng: random.Random) -> Request:
     return Request(_definition(rng, name, parameters, noise.phrase(rng, 1, 4)), f"{lead}{name}{tail}", arguments)
 
 
+def _applied_request(rng: random.Random) -> Request:
+    """A function asked for as mathematics writes it: `magic(3)`."""
+    name = f"{noise.pseudo_word(rng).lower()}_{rng.choice(('function', 'value', 'number', rng.choice(_STEMS)))}"
+    parameter, sort = rng.choice((*_PARAMETERS, "input", "x", "n", "value")), rng.choice(("small", "number", "word"))
+    value = _SORTS[sort](rng) if rng.random() < 0.7 else rng.randrange(-99, 10)
+    asked = rng.choice(_APPLIED).replace("{f}", name).replace("{0}", _spoken(value))
+    tail = rng.choice(("", " Use the tool.", " Use the tool.", " Use a tool.", " Call it."))
+    definition = _definition(
+        rng, name, [(parameter, "number" if isinstance(value, int) else "word")], noise.phrase(rng, 2, 6)
+    )
+    return Request(definition, asked + tail, {parameter: value})
+
+
+def _foreign(rng: random.Random) -> str:
+    """A name in a script of its own, or in two."""
+    text = ""
+    for _ in range(rng.choice((1, 1, 2))):
+        low, high = rng.choice(_SCRIPTS)
+        text += "".join(chr(rng.randint(low, high)) for _ in range(rng.randint(2, 5)))
+    return text
+
+
+def _record_request(rng: random.Random) -> Request:
+    """Something is to be made, with a name in quotes and a few words about it."""
+    noun, verb = rng.choice(_RECORDS), rng.choice(("create", "add", "make", "register", "new", "unicode"))
+    name = _foreign(rng) if rng.random() < 0.7 else _SORTS[rng.choice(("name", "word"))](rng)
+    about, other = noise.phrase(rng, 1, 3), noise.phrase(rng, 1, 2)
+    mark = rng.choice(("'", "'", '"', ""))
+    quoted = f"{mark}{name}{mark}"
+    question = rng.choice((
+        f"{verb.capitalize()} a {noun} named {quoted} ({other}) - a {about}",
+        f"Create a {noun} named {quoted} ({other}) - {about}",
+        f"Create a {noun} called {quoted}, {about}", f"Add the {noun} {quoted}: {about}", f"Register {quoted} ({about})",
+        f"Please make a {noun} named {quoted}. It is a {about}.",
+    ))  # fmt: skip
+    first = rng.choice((f"{noun}_name", "name", "title", f"{noun}_name"))
+    parameters = [(first, "word")]
+    arguments: dict[str, Any] = {first: name}
+    if about in question and rng.random() < 0.7:
+        second = rng.choice(("description", "about", "text"))
+        parameters.append((second, "phrase"))
+        arguments[second] = about
+    return Request(_definition(rng, f"{verb}_{noun}", parameters, noise.phrase(rng, 2, 7)), question, arguments)
+
+
 def request(rng: random.Random) -> Request:
-    return _family_request(rng) if rng.random() < 0.6 else _named_request(rng)
+    roll = rng.random()
+    if roll < 0.15:
+        return _applied_request(rng)
+    if roll < 0.32:
+        return _record_request(rng)
+    return _family_request(rng) if roll < 0.7 else _named_request(rng)
 
 
 def result(rng: random.Random) -> tuple[str, str]:

@@ -178,6 +178,8 @@ class _Writer:
 
     def _arguments(self, tool: dict[str, Any]) -> Expr:
         schema = tool.get("parameters", {"type": "object", "additionalProperties": False})
+        if isinstance(schema, dict) and schema.get("properties") == {} and "additionalProperties" not in schema:
+            schema = {**schema, "additionalProperties": False}  # it says which arguments it takes: none
         try:
             return self._object(schema)
         except UnsupportedSchema as error:

@@ -163,6 +163,22 @@ def test_parameters_without_a_type_are_objects() -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("llama_cpp") is None, reason="llama_cpp is not installed")
+def test_a_tool_that_declares_no_arguments_gets_none() -> None:
+    """LangChain and others send `properties: {}`: nothing is made up for it. An open object may still be filled."""
+    call = '<tool_call>{"name": "now", "arguments": %s}</tool_call>'
+    for parameters, taken in (
+        ({"type": "object", "properties": {}}, False),
+        ({"properties": {}}, False),
+        ({"type": "object", "properties": {}, "additionalProperties": True}, True),
+        ({"type": "object"}, True),
+    ):
+        made = from_tools([_tool("now", parameters)], "required", "hermes", False)
+        assert made is not None
+        grammar = Grammar(made.text)
+        assert grammar.accepts(call % "{}")
+        assert grammar.accepts(call % '{"city": "Oslo"}') is taken
+
+
 def test_llama_cpp_takes_them_all() -> None:
     texts = []
     for family in FAMILIES:
