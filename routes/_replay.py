@@ -179,7 +179,7 @@ class Keeping:
         """The client has gone: at once with the call, unless it may be an SDK that never had the head."""
         trip, outlet = self._trip, self._outlet
         trip.gone = True
-        if trip.joined:
+        if trip.joined or trip.over:
             return
         if not trip.status or time.monotonic() - trip.began >= LOST * self._hold_s:
             outlet.cancel()
