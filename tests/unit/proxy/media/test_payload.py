@@ -68,6 +68,9 @@ def test_large_texts_are_not_looked_through():
     assert Payload.from_text(text + b"\n").read() == data
     assert Payload.from_text(base64.urlsafe_b64encode(data)).read() == data
     middle = len(text) // 2 & ~3
+    assert Payload.from_text(base64.b64encode(data * 5)).read() == data * 5  # several steps
+    with pytest.raises(BadRequest):  # padding belongs to the end
+        Payload.from_text(base64.b64encode(bytes((3 << 18) - 1)) + base64.b64encode(data)).read()
     for odd in (b"\n", b"-", b"\\/"):
         with pytest.raises(BadRequest):
             Payload.from_text(text[:middle] + odd + text[middle:]).read()
