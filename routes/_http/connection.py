@@ -282,6 +282,7 @@ class Connection(asyncio.Protocol):
                 await self._give_up(turn)
         finally:
             self._tasks.discard(cast("asyncio.Task[None]", turn.task))
+            turn.scope = _ENDED  # the scope knows its turn: a circle, which would wait for the collector
 
     async def _give_up(self, turn: Turn) -> None:
         """Only breaking the connection tells the truth about an answer that has begun."""
@@ -320,6 +321,7 @@ class Connection(asyncio.Protocol):
         self.close()
 
 
+_ENDED: dict[str, Any] = {}
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
