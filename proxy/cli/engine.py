@@ -4,6 +4,7 @@ Owns the command, loading before listening, and the socket. Refuses to know engi
 configuration is made of (`proxy.node`). Invariant: it listens only once its models are in memory.
 """
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -13,14 +14,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from proxy.cli.options import with_config
 from proxy.errors import ConfigError
 
 if TYPE_CHECKING:
     from proxy.app import Application
     from proxy.node import Address, Served
-    from proxy.ports import HoldsModels
+    from proxy.ports import HoldsModels, Instance
 
+TELL_S = 2.0
 OPTIONS = ("parallel", "context_tokens", "gpu_layers", "threads", "kv_type", "queue")
 
 
@@ -44,7 +45,13 @@ OPTIONS = ("parallel", "context_tokens", "gpu_layers", "threads", "kv_type", "qu
 @click.option(
     "--key", envvar="TRAGHETTO_ENGINE_KEY", default="", help="The only key it accepts. Also from TRAGHETTO_ENGINE_KEY."
 )
-@with_config
+@click.option(
+    "-c",
+    "--config",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Take the options of this file's first upstream of kind llama; those here go before them.",
+)
 @click.option("--parallel", type=click.IntRange(1, 256), help="Sequences at once.")
 @click.option("--context-tokens", type=click.IntRange(1), help="Context of one request.")
 @click.option("--gpu-layers", type=click.IntRange(-1), help="Layers on the GPU; -1 all.")
@@ -63,8 +70,6 @@ def engine(models: tuple[str, ...], listen: str, key: str, path: Path | None, lo
       kind = "openai"
       base_url = "http://box:8800/v1"
       api_key = "${TRAGHETTO_ENGINE_KEY}"
-
-    With --config FILE its first upstream of kind llama gives the engine's options; the others here go before them.
     """
     from proxy import config as configuration
     from proxy import log, node
@@ -136,7 +141,6 @@ def _run(
     log_level: str,
 ) -> bool:
     """Until it is told to end. Raises TraghettoError: a model cannot be loaded."""
-    from proxy.call import Target
     from proxy.cli.serve import origin
     from proxy.cli.server import Announcing, options
     from proxy.node import UPSTREAM
@@ -148,7 +152,7 @@ def _run(
             for model in served:
                 began = time.monotonic()
                 try:
-                    loaded = await holder.load(Target(UPSTREAM, model.reference), wait=True)
+                    loaded = await _loaded(holder, model)
                 except BaseException:
                     await application.house.adapters[UPSTREAM].aclose()
                     raise
@@ -175,6 +179,18 @@ def _run(
         elif not server.started:
             Path(address.path).unlink(missing_ok=True)
     return server.started
+
+
+async def _loaded(holder: "HoldsModels", model: "Served") -> "Instance":
+    """The model in memory; of a large one it is told how it goes. Raises UpstreamError."""
+    from proxy.call import Target
+    from proxy.node import UPSTREAM
+
+    target = Target(UPSTREAM, model.reference)
+    task = asyncio.ensure_future(holder.load(target, wait=True))
+    while not (await asyncio.wait({task}, timeout=TELL_S))[0]:
+        click.echo(f"{model.name}: loading, {holder.instance(target).progress:.0%}", err=True)
+    return task.result()
 
 
 def _reserve(path: str) -> None:
