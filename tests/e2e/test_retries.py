@@ -1,10 +1,14 @@
 """An answer that is lost on its way, at every byte, and an SDK that asks again: paid once."""
 
 import asyncio
+import json
 import re
+import shutil
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -17,6 +21,7 @@ from fakes.evil import EvilThread, evil_thread
 from fakes.gateway import upstream
 
 AT_ONCE = 12
+NODE = Path(__file__).with_name("node") / "node_modules" / "openai"
 
 
 @pytest.fixture(scope="module", params=[0.0, 0.03], ids=["burst", "paced"])
@@ -109,6 +114,26 @@ def test_an_answer_dropped_at_any_byte_is_paid_once(gate: Keyed, double: EvilThr
     assert all(row["amount_micro"] for row in rows)
     again = [row["ending"] for row in rows]
     assert Counter(again)["finished"] >= sum(1 for cut in cuts if not stream or cut < head)
+
+
+@pytest.mark.skipif(
+    shutil.which("node") is None or not NODE.is_dir(), reason="needs node and `npm ci` in tests/e2e/node"
+)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_the_node_sdk_pays_once_as_well(gate: Keyed, double: EvilThread, stream: bool) -> None:
+    """It asks again where the head was cut, and says so where the body was."""
+    rows, calls = len(gate.rows()), len(double.exchanges)
+    with cutting(gate.port) as proxy:
+        names = [f"cut-{cut:04}-n{int(stream)}" for cut in (0, 1, 40, 120, 450)]
+        script = NODE.parent.parent / "retry.mjs"
+        command = ["node", str(script), proxy.v1, gate.user, "stream" if stream else "whole", *names]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        seen = json.loads(done.stdout)
+        tries = [proxy.tries[name.encode()] for name in names]
+    assert all(text.endswith("aboard.") for text in seen[:4])
+    assert tries[:4] == [2] * 4
+    assert len(settled(gate, rows + len(names))) == rows + len(names)
+    assert len(double.exchanges) - calls == len(names)
 
 
 def double_is_paced(double: EvilThread) -> bool:
