@@ -15,6 +15,7 @@ from proxy.idempotency import Flight
 LINGER_S = 10.0  # how long after its end a call is still found: SDKs wait up to 8 s
 HEAD_S = 5.0  # after so long a stream's client has its beginning, and SDKs do not retry any more
 HELD_MAX = 32 << 20
+OVERHEAD = 1500  # bytes of a call beside its body and its answer, measured
 SWEEP_S = 1.0
 
 
@@ -81,7 +82,7 @@ class Retries:
         if trip.error is not None and not trip.joined:
             trip.shed()
         trip.ended_at = time.monotonic()
-        trip.held = len(trip.body) + (0 if trip.too_long else trip.size)
+        trip.held = OVERHEAD + len(trip.body) + (0 if trip.too_long else trip.size)
         self._ended.append(trip)
         self._held += trip.held
         if self._held > HELD_MAX:
