@@ -79,10 +79,7 @@ def seat(house: House, name: str) -> tuple[Model, Target, HoldsModels]:
     Raises:
         ModelUnknown: no such model. BadRequest: none of its upstreams has instances.
     """
-    try:
-        model = house.resolver.find(name, "text")[0]
-    except ModelUnknown:
-        model = house.resolver.find(name, "embedding")[0]
+    model = _found(house, name)
     kinds = []
     for target in model.targets:
         adapter = house.adapters[target.upstream]
@@ -96,3 +93,14 @@ def seat(house: House, name: str) -> tuple[Model, Target, HoldsModels]:
         f"The model {model.id!r} has no instances: it is served by an upstream of kind {said}, which is not loaded here.",
         param="model",
     )
+
+
+def _found(house: House, name: str) -> Model:
+    """Of whatever type a local engine can have."""
+    try:
+        return house.resolver.find(name, "text")[0]
+    except ModelUnknown as unknown:
+        try:
+            return house.resolver.find(name, "embedding")[0]
+        except ModelUnknown:
+            raise unknown from None

@@ -23,6 +23,9 @@ models_dir = "{folder}"
 kind = "echo"
 [models.small]
 targets = [{{upstream = "near", model = "p"}}, {{upstream = "local", model = "demo", priority = 1}}]
+[models.vectors]
+type = "embedding"
+targets = [{{upstream = "local", model = "demo"}}]
 [models.parrot]
 targets = [{{upstream = "near", model = "p"}}]
 """
@@ -90,6 +93,9 @@ async def test_files_that_nobody_configured(here: Any, tmp_path: Path) -> None:
     for name in ("local//etc/passwd", f"local/{outside}", "local/../outside.gguf", "local/none.gguf", "nowhere"):
         with pytest.raises(ModelUnknown):
             await admin.load(inbound({"model": name}), here)
+    with pytest.raises(ModelUnknown, match="Did you mean 'small'"):
+        await admin.status(inbound({"model": "smal"}), here)
+    assert (await admin.status(inbound({"model": "vectors"}), here)).body["model"] == "vectors"
     inside = broken(tmp_path / "inside.gguf")
     with pytest.raises(UpstreamError, match="not a GGUF file"):
         await admin.load(inbound({"model": f"local/{inside.name}"}), here)
