@@ -15,7 +15,7 @@ TEXTUAL = frozenset(
     {Operation.CHAT, Operation.COMPLETIONS, Operation.RESPONSES, Operation.MESSAGES, Operation.EMBEDDINGS}
 )
 _SMALL = 2048  # bytes of a body that count as its text
-_FRAME = 170  # bytes of a stream's frame that are not its text, roughly
+_EVENT = 200  # bytes of a stream's event, which mostly brings one token
 
 
 async def prompt_tokens(call: Call) -> tuple[int, UsageSource]:
@@ -88,7 +88,7 @@ def used(call: Call, served: Served) -> Usage:
     if usage is not None and usage.source is not UsageSource.ESTIMATE:
         return usage
     made = usage.completion_tokens if usage is not None else _made(call, served)
-    if served.ending is Ending.FAILED and not made and usage is None:
+    if served.ending is Ending.FAILED and not made:
         return Usage(source=UsageSource.ESTIMATE)
     prompt = (usage.prompt_tokens if usage is not None else 0) or rough_prompt(call)
     if usage is not None:
@@ -97,7 +97,7 @@ def used(call: Call, served: Served) -> Usage:
 
 
 def _made(call: Call, served: Served) -> int:
-    """Tokens in the frames that came."""
-    if call.operation not in TEXTUAL or call.operation is Operation.EMBEDDINGS or not served.sent:
+    """Tokens in what came of a stream whose upstream cannot say."""
+    if call.operation not in TEXTUAL or call.operation is Operation.EMBEDDINGS:
         return 0
-    return max(served.frames, tokens.estimate(max(0, served.sent - _FRAME * served.frames)))
+    return -(-served.sent // _EVENT)

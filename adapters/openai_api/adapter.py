@@ -234,7 +234,8 @@ class ChunkSource:
 
     @property
     def usage(self) -> Usage | None:
-        return self._chunks.usage
+        """The upstream's own count; of a stream that is broken off before it said one, what had come by then."""
+        return self._chunks.usage or self._chunks.so_far
 
     def take(self, data: bytes) -> bytes:
         """Feed what was read; an empty read is the upstream's clean end."""

@@ -324,8 +324,16 @@ class ChatStream:
         return b"".join(out)
 
     def _estimated(self) -> Usage:
-        length = self._passed + sum(choice.text_bytes for choice in self._choices.values())
-        return Usage(completion_tokens=max(1, -(-length // 4)), source=UsageSource.ESTIMATE)
+        return Usage(completion_tokens=max(1, self._tokens()), source=UsageSource.ESTIMATE)
+
+    def _tokens(self) -> int:
+        """About as many as have come."""
+        return -(-(self._passed + sum(choice.text_bytes for choice in self._choices.values())) // 4)
+
+    @property
+    def so_far(self) -> Usage | None:
+        """An estimate of what has come; None before the first chunk."""
+        return Usage(completion_tokens=self._tokens(), source=UsageSource.ESTIMATE) if self._begun else None
 
     # ── failures ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

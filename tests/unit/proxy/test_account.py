@@ -116,7 +116,7 @@ def test_an_unknown_price_is_null() -> None:
 
 
 def test_cancelled_calls_pay_for_what_was_produced() -> None:
-    said = row(keeper(), Served(None, Ending.CANCELLED, frames=6, sent=1100))
+    said = row(keeper(), Served(None, Ending.CANCELLED, frames=6, sent=4000))
     assert said.usage_source == UsageSource.ESTIMATE
     assert (said.prompt_tokens, said.completion_tokens) == (10, 20)
     assert said.amount_micro == 10 + 2 * 20

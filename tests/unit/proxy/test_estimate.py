@@ -91,10 +91,10 @@ OWN = Usage(3, 4)
         (Served(Usage(completion_tokens=9, source=UsageSource.ESTIMATE), Ending.FINISHED), Usage(20, 9)),
         (Served(Usage(5, 9, source=UsageSource.ESTIMATE), Ending.FINISHED), Usage(5, 9)),
         (Served(None, Ending.CANCELLED), Usage(20, 0)),
-        (Served(None, Ending.CANCELLED, 5, 900), Usage(20, 13)),
-        (Served(None, Ending.CANCELLED, 5, 500), Usage(20, 5)),
+        (Served(None, Ending.CANCELLED, 2, 900), Usage(20, 5)),
+        (Served(Usage(completion_tokens=0, source=UsageSource.ESTIMATE), Ending.FAILED, 1, 200), Usage()),
         (Served(None, Ending.FAILED), Usage()),
-        (Served(None, Ending.FAILED, 2, 400), Usage(20, 15)),
+        (Served(None, Ending.FAILED, 2, 400), Usage(20, 2)),
     ],
 )
 def test_what_was_used(served: Served, used: Usage) -> None:

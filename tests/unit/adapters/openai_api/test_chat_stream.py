@@ -366,6 +366,17 @@ def test_usage_is_estimated_when_none_came() -> None:
     assert chat.usage.completion_tokens == 10
 
 
+def test_what_has_come_of_a_stream_that_is_broken_off() -> None:
+    chat = stream()
+    assert chat.so_far is None
+    chat.feed(plain([chunk({"role": "assistant", "content": ""})]).removesuffix(b"data: [DONE]\n\n"))
+    assert chat.so_far is not None
+    assert chat.so_far.completion_tokens == 0
+    chat.feed(plain([chunk({"content": "x" * 40})] * 5).removesuffix(b"data: [DONE]\n\n"))
+    assert chat.usage is None
+    assert 40 <= chat.so_far.completion_tokens <= 60
+
+
 def test_what_comes_behind_done_is_dropped() -> None:
     chat = stream()
     chat.feed(plain([chunk({"content": "a"}, "stop")]))
