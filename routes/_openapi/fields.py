@@ -110,7 +110,6 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "width": 1024,
         "height": 1024,
         "format": "webp",
-        "steps": 20,
         "return_binary": False,
         "safe_mode": True,
         "hide_watermark": False,

@@ -96,6 +96,7 @@ DIFFERENCES: dict[str, tuple[str, ...]] = {
     "no default is set into a request: the model's own counts": (
         "POST /chat/completions body temperature: default 0.7 is none",
         "POST /chat/completions body top_p: default 0.9 is none",
+        "POST /image/generate body steps: default 20 is none",
     ),
     "the seed's text says that it is random where none is given, and so it is": (
         "POST /image/generate body seed: default 0 is none",

@@ -11,10 +11,12 @@ import httpx
 import pytest
 from PIL import Image
 
+from fakes.decoded_audio import hear
 from fakes.offline import Offline, offline
 from proxy.media.inspect import MAX_PIXELS, MAX_UPSCALED_PIXELS, MIN_PIXELS
 from proxy.wire.images import SIZES
 from proxy.wire.speech import VOICES
+from routes._openapi import fields
 
 BOTH, VENICE, OPENAI = ("/v1", "/api/v1"), ("/api/v1",), ("/v1",)
 
@@ -191,6 +193,61 @@ def test_unknown_fields_are_refused_by_name(client: httpx.Client, route: str) ->
         assert named(open_, "vendor_key")
     else:
         assert open_.status_code == 200
+
+
+STRUCTS = {
+    CHAT: "ChatRequest",
+    EMBED: "EmbeddingsRequest",
+    SPEECH: "SpeechRequest",
+    GENERATE: "GenerateRequest",
+    GENERATIONS: "GenerationsRequest",
+    UPSCALE: "UpscaleRequest",
+    EDIT: "EditRequest",
+    "/images/edits": "EditsRequest",
+}
+# Told by comparison with the answer to a request that says nothing; a seed and temperature 0 make answers repeatable.
+PLAIN: dict[str, dict[str, Any]] = {
+    CHAT: {"model": "default", "messages": [HELLO], "max_tokens": 8, "temperature": 0, "seed": 1},
+    EMBED: {"model": "default", "input": "x"},
+    SPEECH: {"input": "Hi."},
+    GENERATE: {"model": "default", "prompt": "x", "seed": 1},
+    GENERATIONS: {"prompt": "x"},
+    UPSCALE: {"image": png()},
+    EDIT: {"image": png(), "prompt": "x"},
+    "/images/edits": {"image": png(), "prompt": "x"},
+}
+
+
+def essence(route: str, answer: httpx.Response) -> Any:
+    """What of an answer a default can change."""
+    assert answer.status_code == 200, answer.text
+    kind = answer.headers["content-type"]
+    if kind.startswith("audio/"):  # no two encodings are alike
+        heard = hear(answer.content)
+        return kind, heard.codec, round(heard.seconds, 1), round(heard.rms, 2)
+    if not kind.startswith("application/json"):
+        return kind, answer.content
+    body = answer.json()
+    if route == GENERATIONS:  # it has no seed: what is alike is the form
+        return [Image.open(io.BytesIO(base64.b64decode(item["b64_json"]))).size for item in body["data"]]
+    return [body.get(key) for key in ("choices", "data", "images")]
+
+
+@pytest.mark.parametrize("route", STRUCTS)
+def test_defaults_are_those_that_are_taken(client: httpx.Client, route: str) -> None:
+    """To say a documented default is to say nothing."""
+    silent = essence(route, client.post("/v1" + route, json=PLAIN[route]))
+    for field, value in fields.DEFAULTS[STRUCTS[route]].items():
+        said = client.post("/v1" + route, json={**PLAIN[route], field: value})
+        assert essence(route, said) == silent, field
+    if route == CHAT:
+        for field, value in fields.DEFAULTS["VeniceParameters"].items():
+            said = client.post("/v1" + route, json={**PLAIN[route], "venice_parameters": {field: value}})
+            assert essence(route, said) == silent, field
+
+
+def test_every_default_is_asked_for() -> None:
+    assert set(STRUCTS.values()) | {"VeniceParameters"} == fields.DEFAULTS.keys()
 
 
 HUGE = 10**25
