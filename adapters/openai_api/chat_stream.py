@@ -69,6 +69,7 @@ class ChatStream:
         self._same = False  # whether both are ours already
         self._choices: dict[int, Choice] = {}
         self._usage_object: dict[str, Any] | None = None
+        self._tail = 70  # bytes of an event behind that, without its text
         self._passed = 0  # bytes of events that the fast path let through
         self.usage: Usage | None = None
         self.ending: Ending | None = None
@@ -154,7 +155,7 @@ class ChatStream:
             self._learn_text(part)
         if not self._wants_usage and _USAGE in part:
             part = part.replace(self._no_usage, b"")
-        self._passed += len(part) - part.count(b"\n\n") * (len(self._head) + 70)
+        self._passed += len(part) - part.count(b"\n\n") * (len(self._head) + self._tail)
         return part if self._head == self._ours else part.replace(self._head, self._ours)
 
     def _learn(self, piece: bytes, chunk: dict[str, Any]) -> None:
@@ -178,6 +179,7 @@ class ChatStream:
         if stable and begun.get("id") == self._id and begun.get("created") == self._created:
             self._head = head
             self._no_usage = no_usage
+            self._tail = len(piece) + 2 - at - _said(chunk)
             self._ours = self._framed(self._envelope(begun))[:-3] + b","  # without `}\n\n`
 
     def _learn_text(self, part: bytes) -> None:
@@ -345,6 +347,15 @@ class ChatStream:
 
     def _malformed(self, what: str) -> UpstreamError:
         return UpstreamError(Fault.MALFORMED, f"The upstream {self._upstream!r} sent {what}.", accepted=True)
+
+
+def _said(chunk: dict[str, Any]) -> int:
+    """Bytes of a first chunk that the next ones will not have, or that are its text."""
+    choices = chunk.get("choices")
+    delta = choices[0].get("delta") if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
+    if not isinstance(delta, dict):
+        return 0
+    return len(str(delta.get("content") or "").encode()) + (len(b'"role":"assistant",') if "role" in delta else 0)
 
 
 def usage_of(usage: dict[str, Any]) -> Usage:
