@@ -62,6 +62,7 @@ class OpenAIOptions(Remote, frozen=True, forbid_unknown_fields=True, tag="openai
     image_response_format: bool = True  # false where images refuse `response_format`, as OpenAI's own models
     image_takes: frozenset[str] = frozenset()  # parameters of image/generate that it takes under the same names
     file_hosts: tuple[str, ...] = ()  # hosts that pictures behind a URL may be fetched from, besides its own
+    upscales: bool = False  # whether it has Venice's image/upscale beside OpenAI's routes, as another Traghetto has
 
 
 class VeniceOptions(Remote, frozen=True, forbid_unknown_fields=True, tag="venice"):

@@ -29,6 +29,8 @@ _TRUE = msgspec.Raw(b"true")
 _SNIFF = (b"data:", b":", b"event:", b"id:", b"retry:", b"error:", b"\xef\xbb\xbf", b"\n", b"\r")
 
 CAPS = Caps(operations=frozenset({Operation.CHAT, *OPERATIONS}), open_ended=True)
+# With Venice's image/upscale beside OpenAI's routes.
+UPSCALING = msgspec.structs.replace(CAPS, operations=CAPS.operations | {Operation.UPSCALE})
 
 
 class OpenAI:
@@ -40,7 +42,7 @@ class OpenAI:
     def __init__(self, name: str, options: OpenAIOptions, client: HttpClient) -> None:
         self.name = name
         self.options = options
-        self.caps: Caps = CAPS
+        self.caps: Caps = UPSCALING if options.upscales else CAPS
         self._client = client
         self._others = Others(name, options, self.caps, self._send)
 

@@ -50,6 +50,7 @@ class Others:
             Operation.TRANSCRIPTION: Transcripts(name, options, send).open,
             Operation.IMAGES: pictures.draw,
             Operation.IMAGE_EDIT: pictures.edit,
+            Operation.UPSCALE: pictures.enlarge,
         }
 
     async def open(self, call: Call, target: Target) -> Reply:

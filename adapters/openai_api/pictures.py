@@ -35,7 +35,7 @@ from proxy.ports import Caps, Reply
 from proxy.stream import CONTENT_TYPE
 from proxy.wire import images
 from proxy.wire.body import encode
-from proxy.wire.edits import EditOrder
+from proxy.wire.edits import EditOrder, UpscaleOrder
 
 MAX_ANSWER = 256 << 20
 _JSON = "application/json"
@@ -164,6 +164,28 @@ class Pictures:
         several = len(order.images) > 1
         parts += [_file("image[]" if several else "image", payload) for payload in order.images]
         return [*parts, _file("mask", order.mask)] if order.mask is not None else parts
+
+    async def enlarge(self, call: Call, target: Target) -> Reply:
+        """image/upscale of an upstream that has Venice's route beside OpenAI's: the form as it came, a picture back."""
+        order: UpscaleOrder = call.request
+        parts = [Part("model", target.model)]
+        for key, value in call.fields.items():
+            if key not in _FILES | {"model"}:
+                parts += _texts(key, msgspec.json.decode(value))
+        type_, body = form_body([*parts, _file("image", order.image)])
+        response = await self._posted("/image/upscale", type_, body, call)
+        try:
+            data = await response.read(MAX_ANSWER)
+        except TransportError as error:
+            raise transport_fault(error, self._name) from None
+        finally:
+            response.close()
+        if (response.header("content-type") or "").startswith(_JSON):
+            whole.decoded(data, self._name)
+            raise whole.malformed(self._name, "an answer that is no picture")
+        from proxy.media.images import Finish
+
+        return Whole(await finished(data, Finish("png"), self._name), Usage(images=1), CONTENT_TYPES["png"])
 
     # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -256,6 +256,25 @@ def test_venice_s_edit_and_upscale_over_openai(gate: Gateway) -> None:
     assert "upscale" in bigger.json()["error"]
 
 
+def test_upscaling_by_another_gateway() -> None:
+    """An upstream of kind openai that is a Traghetto itself: the form as it came, the picture as it was made."""
+    with gateway('[upstreams.here]\nkind = "offline"\n') as far:
+        toml = f'[upstreams.far]\nkind = "openai"\nbase_url = "{far.v1}"\napi_key = "k"\nupscales = true\n'
+        with gateway(toml) as near:
+            data = picture("PNG")
+            sent = httpx.post(
+                near.venice + "/image/upscale",
+                data={"model": "far/here/lanczos", "scale": "1.5", "enhance": "true", "replication": "0.9"},
+                files={"image": ("a.png", data, "image/png")},
+                timeout=20,
+            )
+            assert sent.status_code == 200, sent.text
+            assert (sent.headers["content-type"], media.size_of(sent.content)) == ("image/png", ("png", 450, 390))
+            body = {"model": "far/here/lanczos", "image": base64.b64encode(data).decode(), "scale": 1}
+            refused = httpx.post(near.venice + "/image/upscale", json=body, timeout=20)
+            assert (refused.status_code, "scale" in refused.json()["error"]) == (400, True)
+
+
 # ── vectors ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
