@@ -11,6 +11,7 @@ import click
 from proxy.cli.options import with_config, with_json
 
 NOT_THERE = "the upstream has no such model"
+UNLOADABLE = "cannot be loaded"
 
 
 @click.command()
@@ -142,11 +143,14 @@ async def _absent(built: Any, states: dict[str, str], timeout_s: float) -> dict[
     over HTTP that list models are asked: probing a local model would load it.
     """
     from proxy.errors import TraghettoError
-    from proxy.ports import ListsModels
+    from proxy.ports import HoldsModels, ListsModels
 
     targets = {t for model in built.catalogue.models.values() for t in model.targets if states.get(t.upstream) == "ok"}
     absent: dict[Any, str] = {}
     for name, adapter in built.adapters.items():
+        if isinstance(adapter, HoldsModels):
+            mine = [target for target in targets if target.upstream == name]
+            absent |= {target: f"{UNLOADABLE}: {why}" for target in mine if (why := _unloadable(adapter, target))}
         if not isinstance(adapter, ListsModels) or not hasattr(built.config.upstreams[name], "base_url"):
             continue
         try:
@@ -158,6 +162,11 @@ async def _absent(built: Any, states: dict[str, str], timeout_s: float) -> dict[
         except (TimeoutError, TraghettoError):
             continue  # its own line tells
     return absent
+
+
+def _unloadable(adapter: Any, target: Any) -> str:
+    """Why a local model cannot be loaded, as far as its file tells, or ""."""
+    return str(adapter.facts(target).get("reason", ""))
 
 
 async def _said(adapter: Any, target: Any) -> str:
@@ -187,7 +196,7 @@ def _names(built: Any, states: dict[str, str], absent: dict[Any, str]) -> list[d
     catalogue = built.catalogue
     for model in catalogue.models.values():
         there = [t for t in model.targets if states.get(t.upstream) == "ok"]
-        good = [str(t) for t in there if absent.get(t) != NOT_THERE]
+        good = [str(t) for t in there if not absent.get(t, "").startswith((NOT_THERE, UNLOADABLE))]
         wrong = "; ".join(f"{t}: {absent[t]}" for t in there if t in absent)
         what = f"model {model.id}"
         if good:

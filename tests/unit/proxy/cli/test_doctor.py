@@ -65,3 +65,18 @@ def test_the_stores(tmp_path: Path) -> None:
     ran = doctor(tmp_path, ECHO + where + 'redis = "redis://127.0.0.1:9/0"\n', "--json")
     assert ran.exit_code == 1
     assert [rows(ran)[what]["state"] for what in ("store", "limits")] == ["bad", "bad"]
+
+
+def test_local_models_are_looked_at_and_not_loaded(tmp_path: Path) -> None:
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(b"GGUF")
+    toml = '[upstreams.local]\nkind = "llama"\n[store]\nledger = false\n'
+    for name, reference in (("good", "demo"), ("cut", cut), ("gone", "nowhere.gguf")):
+        toml += f'[models.{name}]\ntargets = [{{upstream = "local", model = "{reference}"}}]\n'
+    ran = doctor(tmp_path, toml, "--json")
+    assert ran.exit_code == 1
+    said = {name: rows(ran)[f"model {name}"] for name in ("good", "cut", "gone")}
+    assert [row["state"] for row in said.values()] == ["ok", "bad", "bad"]
+    assert "truncated" in said["cut"]["said"]
+    assert "traghetto pull" in said["gone"]["said"]
+    assert "loaded: nothing" in rows(ran)["upstream local"]["said"]
