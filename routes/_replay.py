@@ -6,6 +6,7 @@ with neither header costs one look through its headers and no more.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
@@ -29,20 +30,24 @@ if TYPE_CHECKING:
     from proxy.neighbours import Neighbours
 
 KEY, COUNT = b"idempotency-key", b"x-stainless-retry-count"
+PATIENCE = (b"x-stainless-read-timeout", b"x-stainless-timeout")  # seconds; of Python, of Node
 REPLAYED = ("idempotent-replayed", "true")
 # what whoever sends a reply says by itself
 ITS_OWN = (b"content-type", b"x-request-id", b"content-encoding", b"vary", b"cache-control", b"x-accel-buffering")
 LARGEST = 1 << 30  # bytes of an answer of ours, unpacked
+PATIENT = 0.95  # of what a client waits: who leaves after that gave up waiting; who leaves sooner was told to
 LOST = 0.08  # of `hold_s`: a client that leaves so soon after the head was sent may never have had it
 HASH_HERE = 1 << 20  # bytes; more are hashed in a thread
 _log = log.get("replay")
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What a request says about repeating. `count` is the number of tries before it, None if it does not count."""
+    """What a request says about repeating. `count` is the number of tries before it, None if it does not count, and
+    `patience_s` how long it waits for an answer before it gives up and tries again, if it says."""
 
     key: str | None
     count: int | None
+    patience_s: float = math.inf
 
 
 def asked(headers: Mapping[bytes, bytes]) -> Asked | None:
@@ -55,12 +60,22 @@ def asked(headers: Mapping[bytes, bytes]) -> Asked | None:
     except UnicodeDecodeError:
         raise BadRequest("The Idempotency-Key is not ASCII.", param="Idempotency-Key") from None
     number = int(count) if count is not None and count.isdigit() and len(count) < 4 else None
-    return None if text is None and number is None else Asked(text, number)
+    if number is None:
+        return None if text is None else Asked(text, None)
+    return Asked(text, number, _seconds(headers.get(PATIENCE[0]) or headers.get(PATIENCE[1])))
+
+
+def _seconds(value: bytes | None) -> float:
+    try:
+        seconds = float(value) if value is not None else math.inf
+    except ValueError:
+        return math.inf
+    return seconds if seconds > 0 else math.inf
 
 
 class Repeats:
-    """Of one worker. `hold_s`: how long a stream goes on whose client, an SDK, left right behind the head: it may not have
-    had it, and then comes again. 0: not at all."""
+    """Of one worker. `hold_s`: how long a call goes on whose client, an SDK, will come again: it gave up waiting, or left
+    right behind the head, which it may not have had. 0: not at all."""
 
     def __init__(self, hold_s: float = 0.0, told: Callable[[str], None] | None = None) -> None:
         self._told = told  # of every answer that was given again: by a "key", or a "retry"
@@ -102,9 +117,8 @@ class Repeats:
             if earlier is not None and earlier.error is None:
                 return await self._joined(earlier, call, "retry"), outlet
         trip = self.retries.begin(call.principal.id, route, body, count)
-        trip.alone = outlet.cancel
-        keeping = Keeping(outlet, trip, self.hold_s)
-        outlet.on_gone = keeping.left
+        keeping = Keeping(outlet, trip, self.hold_s, said.patience_s)
+        trip.alone, outlet.on_gone = keeping.hold, keeping.left
         try:
             return await pipeline.run(call, house), keeping
         except BaseException as error:
@@ -168,24 +182,34 @@ class Repeats:
 class Keeping:
     """A Way whose answer a trip keeps as it leaves: for calls without a key, of which nearly none comes again."""
 
-    __slots__ = ("_hold_s", "_outlet", "_trip")
+    __slots__ = ("_hold_s", "_outlet", "_trip", "_until")
 
-    def __init__(self, outlet: Outlet, trip: Trip, hold_s: float) -> None:
+    def __init__(self, outlet: Outlet, trip: Trip, hold_s: float, patience_s: float) -> None:
         self._outlet = outlet
         self._trip = trip
         self._hold_s = hold_s
+        self._until = time.monotonic() + PATIENT * patience_s
 
     def left(self) -> None:
-        """The client has gone: at once with the call, unless it may be an SDK that never had the head."""
-        trip, outlet = self._trip, self._outlet
+        """The client has gone: at once with the call, unless it gave up waiting, or may never have had the head."""
+        trip = self._trip
         trip.gone = True
         if trip.joined or trip.over:
             return
-        if not trip.status or time.monotonic() - trip.began >= LOST * self._hold_s:
-            outlet.cancel()
-            return
-        loop = asyncio.get_running_loop()
-        loop.call_later(self._hold_s, lambda: None if trip.joined or trip.over else outlet.cancel())
+        now = time.monotonic()
+        if (now - trip.began < LOST * self._hold_s) if trip.status else (now >= self._until):
+            self.hold()
+        else:
+            self._outlet.cancel()
+
+    def hold(self) -> None:
+        """Nobody is there. SDKs wait twice as long before each further try; so do we."""
+        wait_s = self._hold_s * 2 ** min(max(self._trip.count - 1, 0), 3)
+        asyncio.get_running_loop().call_later(wait_s, self._end)
+
+    def _end(self) -> None:
+        if not self._trip.joined and not self._trip.over:
+            self._outlet.cancel()
 
     def unwatch(self) -> None:
         """The call is over, well or not."""

@@ -161,6 +161,31 @@ def test_an_sdk_that_asks_again_joins_the_call_that_runs(gate: Keyed, mock: Evil
     assert len(gate.rows()) - rows == 1
 
 
+def test_an_sdk_that_gives_up_waiting_and_asks_again_has_one_call(gate: Keyed, mock: EvilThread) -> None:
+    """Its tries wait 0.6 s each, for an answer that takes 1.6 s."""
+    mock.script(Script(faults=(fault("stall_head", seconds=1.6),)))
+    rows = len(gate.rows())
+    with openai.OpenAI(base_url=gate.v1, api_key=gate.user, timeout=0.6, max_retries=3) as client:
+        answer = client.chat.completions.with_raw_response.create(model="m", messages=HELLO)  # type: ignore[call-overload]
+    assert answer.retries_taken > 0
+    assert answer.headers["idempotent-replayed"] == "true"
+    assert [exchange.end for exchange in mock.exchanges] == ["finished"]
+    assert len(gate.rows()) - rows == 1
+
+
+def test_an_sdk_that_is_told_to_stop_closes_the_upstream_at_once(gate: Keyed, mock: EvilThread) -> None:
+    for name, mark in (("stall_head", "arrived"), ("stall", "held")):
+        mock.clear()
+        mock.script(Script(faults=(fault(name),)))
+        client = raw(gate, True, x_stainless_retry_count="0", x_stainless_read_timeout="600")
+        exchange = mock.wait_for(1)
+        mock.wait(exchange, mark)
+        time.sleep(0.15)
+        left = time.monotonic()
+        client.close()
+        assert mock.wait(exchange, "ended") - left < LIMIT_S
+
+
 def test_without_a_word_about_retries_every_call_is_its_own(gate: Keyed, mock: EvilThread) -> None:
     for _ in range(2):
         assert "idempotent-replayed" not in gate.chat().headers

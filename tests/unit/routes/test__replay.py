@@ -2,6 +2,8 @@
 
 import asyncio
 import gzip
+import math
+import time
 from typing import Any
 
 import brotli
@@ -73,9 +75,11 @@ class Outlet:
     def __init__(self) -> None:
         self.body = b""
         self.headers: dict[str, str] = {}
+        self.ended = asyncio.Event()
 
     def cancel(self) -> None:
         self.cancelled += 1
+        self.ended.set()
 
     def unwatch(self) -> None:
         pass
@@ -134,6 +138,12 @@ async def drained(reply: Any) -> bytes:
         ([(b"x-request-id", b"1")], None),
         ([(b"x-stainless-retry-count", b"0")], Asked(None, 0)),
         ([(b"x-stainless-retry-count", b"2")], Asked(None, 2)),
+        ([(b"x-stainless-retry-count", b"0"), (b"x-stainless-read-timeout", b"2.5")], Asked(None, 0, 2.5)),
+        ([(b"x-stainless-retry-count", b"0"), (b"x-stainless-timeout", b"3")], Asked(None, 0, 3.0)),
+        ([(b"x-stainless-retry-count", b"0"), (b"x-stainless-timeout", b"-3")], Asked(None, 0)),
+        ([(b"x-stainless-retry-count", b"0"), (b"x-stainless-timeout", b"soon")], Asked(None, 0)),
+        ([(b"x-stainless-retry-count", b"0"), (b"x-stainless-timeout", b"nan")], Asked(None, 0)),
+        ([(b"x-stainless-timeout", b"3")], None),
         ([(b"x-stainless-retry-count", b"-1")], None),
         ([(b"x-stainless-retry-count", b"99999")], None),
         ([(b"idempotency-key", b" a ")], Asked("a", None)),
@@ -304,11 +314,27 @@ async def test_whether_a_counted_call_outlives_its_client(hold_s: float, after: 
 
 
 @pytest.mark.asyncio
-async def test_before_its_head_it_does_not() -> None:
+@pytest.mark.parametrize(("patience_s", "cancelled"), [(0.001, 0), (5.0, 1), (math.inf, 1)])
+async def test_before_its_head_it_does_if_its_client_gave_up_waiting(patience_s: float, cancelled: int) -> None:
     desk, outlet = Repeats(10), Outlet()
-    await desk.open(Asked(None, 0), call(), House(Reply(b"one")), outlet, "/v1/x")  # type: ignore[arg-type]
+    said = Asked(None, 0, patience_s)
+    await desk.open(said, call(), House(Reply(b"one")), outlet, "/v1/x")  # type: ignore[arg-type]
+    await asyncio.sleep(0.002)
     outlet.on_gone()
-    assert outlet.cancelled == 1
+    assert outlet.cancelled == cancelled
+    desk.retries.aclose()
+
+
+@pytest.mark.asyncio
+async def test_each_further_try_is_waited_for_longer() -> None:
+    desk = Repeats(0.02)
+    for count, least in ((0, 0.02), (1, 0.02), (2, 0.04), (3, 0.08)):
+        way, outlet = await started(desk, b"one", b"two")
+        way._trip.count = count
+        began = time.monotonic()
+        outlet.on_gone()
+        await asyncio.wait_for(outlet.ended.wait(), 5)
+        assert least <= time.monotonic() - began + 0.002
     desk.retries.aclose()
 
 
@@ -325,16 +351,20 @@ async def test_nobody_came_back() -> None:
 
 @pytest.mark.asyncio
 async def test_who_came_back_and_left_again_was_the_last() -> None:
-    desk = Repeats(5)
+    desk = Repeats(0.02)
     _, outlet = await started(desk, b"one", b"two", b"three")
+    way = outlet.on_gone.__self__
+    way._trip.began += 5
     outlet.on_gone()
     second = await opened(desk, None, Asked(None, 1))
     third = await opened(desk, None, Asked(None, 2))
     second.close()
     second.close()
+    await asyncio.sleep(0.05)
     assert outlet.cancelled == 0
     third.close()
-    assert outlet.cancelled == 1
+    assert outlet.cancelled == 0, "it may come a third time"
+    await asyncio.wait_for(outlet.ended.wait(), 5)
     desk.retries.aclose()
 
 
