@@ -18,7 +18,7 @@ KINDS: dict[str, str] = {
     "offline": "adapters.offline.adapter:build",
     "venice": "adapters.venice.adapter:build",
     "novita": "adapters.novita.adapter:build",
-    "bytez": "adapters.bytez.chat:build",
+    "bytez": "adapters.bytez.adapter:build",
     "aime": "adapters.aime.adapter:build",
     "vaikerai": "adapters.vaikerai.adapter:build",
 }

@@ -121,7 +121,9 @@ class NovitaOptions(Jobs, frozen=True, forbid_unknown_fields=True, tag="novita")
 class BytezOptions(Jobs, frozen=True, forbid_unknown_fields=True, tag="bytez"):
     base_url: str = "https://api.bytez.com"
     api: Literal["v2", "v1"] = "v2"
-    concurrency: int = 1
+    concurrency: Annotated[int, Meta(ge=1)] = 1  # of what is no chat over v2, and of what v1 loads
+    expiration_s: Annotated[int, Meta(ge=1)] | None = None  # v1: seconds after its last call that a model is unloaded
+    inputs: dict[str, dict[str, Any]] = {}  # fixed generation parameters, by the model's name there
 
 
 class AimeOptions(Jobs, frozen=True, forbid_unknown_fields=True, tag="aime"):

@@ -1,18 +1,17 @@
 """Bytez' OpenAI-like endpoint: few parameters, one request at a time on a small plan, errors that may come as a 200.
 
-It knows no stop sequences: a call with some is read as text and cut here, and the connection closed at once. Of the v1
-interface (load, status, run) nothing is spoken yet; an upstream configured for it says so.
+It knows no stop sequences: a call with some is read as text and cut here, and the connection closed at once. The chat ends
+well only with a finish reason, or as one whole answer.
 """
 
 from collections.abc import AsyncIterable
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
 from adapters._http import HttpClient, HttpResponse, TransportError
 from adapters.accents import Accented
 from adapters.faults import transport_fault
-from adapters.line import client_of
 from adapters.openai_api import whole
 from adapters.openai_api.adapter import MAX_ANSWER
 from adapters.openai_api.chat_stream import usage_of
@@ -31,18 +30,21 @@ _TRUE = msgspec.Raw(b"true")
 OPENAI_PATH = "/models/v2/openai/v1"
 
 CAPS = Caps(
-    operations=frozenset({Operation.CHAT}),
+    operations=frozenset({Operation.CHAT, Operation.EMBEDDINGS, Operation.IMAGES, Operation.SPEECH}),
     forwards=frozenset({"max_tokens", "max_completion_tokens", "temperature", "top_p"}),
     translates={},
     refuses=TEXT_ONLY_REFUSES,
+    refuses_elsewhere={
+        Operation.EMBEDDINGS: frozenset({"dimensions"}),
+        Operation.IMAGES: frozenset({"background"}),
+        Operation.SPEECH: frozenset({"instructions"}),
+    },
 )
-_V1_CAPS = Caps(operations=frozenset())
 
 
-class Bytez(Accented):
-    """Kind `bytez`, over v2."""
+class Chats(Accented):
+    """The chats of kind `bytez`, over v2."""
 
-    kind: ClassVar[str] = "bytez"
     chats = OPENAI_PATH + "/chat/completions"
 
     def __init__(self, name: str, options: BytezOptions, client: HttpClient) -> None:
@@ -192,19 +194,3 @@ class EventTexts:
             self._response.release()
         else:
             self._response.close()
-
-
-class BytezV1(Bytez):
-    """The v1 interface, which is not spoken: it says so instead of failing on the wire."""
-
-    missing = 'the v1 interface is not spoken by this version: set api = "v2"'
-
-    def __init__(self, name: str, options: BytezOptions, client: HttpClient) -> None:
-        super().__init__(name, options, client)
-        self.caps = _V1_CAPS
-
-
-def build(name: str, options: BytezOptions) -> Bytez:
-    """See `adapters.build`. Opens no connection."""
-    client = client_of(options, headers=[("authorization", f"Key {options.api_key}")] if options.api_key else [])
-    return (BytezV1 if options.api == "v1" else Bytez)(name, options, client)

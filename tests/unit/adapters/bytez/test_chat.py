@@ -1,4 +1,4 @@
-"""What goes out to Bytez, stop sequences that are enforced here, and an interface that is not spoken."""
+"""What goes out to Bytez, and stop sequences that are enforced here."""
 
 from collections.abc import AsyncIterator
 
@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from adapters.bytez.chat import Bytez, build
+from adapters.bytez.adapter import Bytez, build
 from adapters.options import BytezOptions
 from fakes.calls import chat_call, drained
 from fakes.doubles import faults
@@ -97,11 +97,3 @@ async def test_probe_and_models(bytez: Bytez) -> None:
     assert (await bytez.probe(TARGET)).startswith("reachable, ")
     assert "does not list" in await bytez.probe(Target("up", "nobody"))
     assert [row["id"] for row in await bytez.models("qwen3")] == ["Qwen/Qwen3-4B"]
-
-
-@pytest.mark.asyncio
-async def test_v1_says_that_it_is_not_spoken() -> None:
-    made = build("up", BytezOptions(api="v1", api_key="k"))
-    assert made.caps.operations == frozenset()
-    assert "v1" in made.missing  # type: ignore[attr-defined]
-    await made.aclose()
