@@ -5,7 +5,10 @@ batch that was split comes back whole and in order, or not at all.
 """
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
+
+import msgspec
 
 from adapters._http import HttpResponse, TransportError
 from adapters.faults import transport_fault
@@ -16,7 +19,9 @@ from adapters.openai_api.pictures import Pictures
 from adapters.openai_api.transcripts import Transcripts
 from adapters.options import OpenAIOptions
 from adapters.replies import Stream, Whole
-from proxy.call import Call, Operation, Target, Usage
+from adapters.together import together
+from proxy import tokens
+from proxy.call import Call, Operation, Target, Usage, UsageSource
 from proxy.errors import UpstreamError
 from proxy.media import vectors
 from proxy.media.audio_formats import FORMATS
@@ -27,6 +32,7 @@ from proxy.wire.body import encode
 from proxy.wire.speech import SpeechRequest
 
 MAX_ANSWER = 256 << 20
+AT_ONCE = 4  # parts of one large batch
 OPERATIONS = frozenset(
     {Operation.EMBEDDINGS, Operation.SPEECH, Operation.TRANSCRIPTION, Operation.IMAGES, Operation.IMAGE_EDIT}
 )
@@ -69,23 +75,34 @@ class Others:
         done = sort_out(call.fields, self._caps, self._options.drops)
         call.dropped = done.dropped
         slices = embeddings.inputs(request).slices(max(1, self._options.max_batch), self._options.max_batch_tokens)
-        rows: list[Sequence[float]] = []
-        tokens = 0
-        for part in slices:
-            given: Any = call.fields["input"] if len(slices) == 1 else part.texts or part.tokens
-            body = encode({"model": target.model, "input": given, **done.kept})
-            try:
-                said = await self._asked("/embeddings", [_JSON, ("x-request-id", call.id)], body)
-                rows += _rows(said, len(part), self._name)
-            except UpstreamError as error:
-                if rows:
-                    error.accepted = True  # what went before has been paid for
-                raise
-            usage = said.get("usage")
-            count = usage.get("prompt_tokens") if isinstance(usage, dict) else 0
-            tokens += count if isinstance(count, int) else 0
-        out = embeddings.answer(rows, model=call.plan.model.id, encoding=request.encoding_format, prompt_tokens=tokens)
-        return Whole(encode(out), Usage(prompt_tokens=tokens))
+        first, *rest = slices
+        works = [partial(self._vectors, call, target, part, len(slices) == 1, done.kept) for part in rest]
+        found = [await self._vectors(call, target, first, len(slices) == 1, done.kept)]
+        try:
+            found += await together(works, at_once=AT_ONCE) if works else []
+        except UpstreamError as error:
+            error.accepted = True  # what went before has been paid for
+            raise
+        rows = [row for some, _ in found for row in some]
+        counts = [count for _, count in found if count is not None]
+        usage = Usage(prompt_tokens=sum(counts))
+        if len(counts) < len(found):  # an upstream that does not count
+            usage.prompt_tokens, usage.source = await _counted(slices)
+        out = embeddings.answer(
+            rows, model=call.plan.model.id, encoding=request.encoding_format, prompt_tokens=usage.prompt_tokens
+        )
+        return Whole(encode(out), usage)
+
+    async def _vectors(
+        self, call: Call, target: Target, part: embeddings.Inputs, alone: bool, kept: dict[str, msgspec.Raw]
+    ) -> tuple[list[Sequence[float]], int | None]:
+        """The vectors of a part of the inputs, and its tokens if the upstream counted them."""
+        given: Any = call.fields["input"] if alone else part.texts or part.tokens
+        body = encode({"model": target.model, "input": given, **kept})
+        said = await self._asked("/embeddings", [_JSON, ("x-request-id", call.id)], body)
+        usage = said.get("usage")
+        count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        return _rows(said, len(part), self._name), count if isinstance(count, int) and count > 0 else None
 
     async def _speech(self, call: Call, target: Target) -> Reply:
         """Sound (or events) as it comes, whoever asked for streaming: the dialect has no whole answer."""
@@ -121,6 +138,13 @@ class Others:
             raise transport_fault(error, self._name) from None
         finally:
             response.close()
+
+
+async def _counted(slices: list[embeddings.Inputs]) -> tuple[int, UsageSource]:
+    """Our own count of the inputs."""
+    if slices[0].tokens:
+        return sum(len(item) for part in slices for item in part.tokens), UsageSource.TOKENIZER
+    return await tokens.count([text for part in slices for text in part.texts])
 
 
 def _rows(said: dict[str, Any], count: int, upstream: str) -> list[Sequence[float]]:

@@ -15,7 +15,7 @@ from proxy.errors import Fault, UpstreamError
 from proxy.stream import EventTooLarge, Splitter
 from proxy.stream import events as events_in
 
-Counted = Callable[[dict[str, Any]], Usage]
+Counted = Callable[[dict[str, Any]], Usage | None]
 
 
 class Bytes:
@@ -27,7 +27,7 @@ class Bytes:
     def __init__(
         self,
         response: HttpResponse,
-        usage: Usage,
+        usage: Usage | None,
         upstream: str,
         *,
         events: bytes = b"",

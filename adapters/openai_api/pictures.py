@@ -9,6 +9,7 @@ import base64
 import binascii
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from adapters.openai_api.passing import Bytes
 from adapters.openai_api.sizes import nearest
 from adapters.options import OpenAIOptions
 from adapters.replies import Stream, Whole
+from adapters.together import together
 from proxy.call import Call, Dialect, Target, Usage
 from proxy.errors import Fault, TraghettoError, UpstreamError
 from proxy.media import styles
@@ -246,7 +248,7 @@ class Pictures:
         return more
 
     async def _all_bytes(self, rows: list[dict[str, Any]]) -> list[bytes]:
-        return [await self._bytes_of(row) for row in rows]
+        return await together([partial(self._bytes_of, row) for row in rows])
 
     async def _bytes_of(self, row: dict[str, Any]) -> bytes:
         """A picture of an answer: out of base64, or from the host that the upstream names, if that is allowed."""

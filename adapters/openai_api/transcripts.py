@@ -73,7 +73,7 @@ class Transcripts:
             if type_.startswith("text/html"):
                 raise whole.malformed(self._name, "a page instead of a transcript")
             if not type_.startswith("application/json"):
-                return Whole(said, Usage(), type_ or _TYPES[request.response_format or "text"])
+                return Whole(said, None, type_ or _TYPES[request.response_format or "text"])
         answer = whole.decoded(said, self._name)
         if not isinstance(answer.get("text"), str):
             raise whole.malformed(self._name, "a transcript without a text")
@@ -85,11 +85,10 @@ class Transcripts:
         return Whole(encode(answer), usage)
 
 
-def _usage(told: Any) -> Usage:
-    """Tokens where the model is billed by them; seconds are the upstream's to know."""
+def _usage(told: Any) -> Usage | None:
+    """Tokens where the model is billed by them; None where it is not: seconds are the upstream's to count."""
     counts = told if isinstance(told, dict) else {}
     sent, heard = (counts.get(name) for name in ("input_tokens", "output_tokens"))
-    return Usage(
-        prompt_tokens=sent if isinstance(sent, int) and sent > 0 else 0,
-        completion_tokens=heard if isinstance(heard, int) and heard > 0 else 0,
-    )
+    if not isinstance(sent, int) or not isinstance(heard, int):
+        return None
+    return Usage(prompt_tokens=max(0, sent), completion_tokens=max(0, heard))

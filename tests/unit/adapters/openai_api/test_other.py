@@ -10,7 +10,7 @@ import pytest_asyncio
 from adapters.openai_api.adapter import OpenAI, build
 from adapters.options import OpenAIOptions
 from fakes.evil import evil
-from proxy.call import ANYBODY, Call, Dialect, Operation, Plan, Target
+from proxy.call import ANYBODY, Call, Dialect, Operation, Plan, Target, Usage, UsageSource
 from proxy.catalogue import Model
 from proxy.errors import Fault, UpstreamError
 from proxy.features import NONE
@@ -87,6 +87,35 @@ async def test_a_batch_is_split_by_its_tokens_too(mock: MockServer) -> None:
         [[8]],
     ]
     assert len(got["data"]) == 5
+
+
+@pytest.mark.asyncio
+async def test_who_does_not_count_is_counted_for(mock: MockServer, adapter: OpenAI) -> None:
+    """Never a zero that nobody counted."""
+    data = [shaped([1.0], n) for n in range(2)]
+    mock.script(Script(body=json.dumps({"object": "list", "data": data})))
+    reply = await adapter.open(embedding(input=[[1, 2, 3], [4]]), TARGET)
+    assert reply.usage == Usage(prompt_tokens=4, source=UsageSource.TOKENIZER)
+    assert json.loads(await reply.next())["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
+    mock.script(Script(body=json.dumps({"object": "list", "data": data, "usage": {"prompt_tokens": 0}})))
+    reply = await adapter.open(embedding(input=["one two three", "four"]), TARGET)
+    assert reply.usage is not None
+    assert reply.usage.prompt_tokens >= 4
+    assert reply.usage.source is not UsageSource.UPSTREAM
+
+
+@pytest.mark.asyncio
+async def test_parts_go_side_by_side_once_the_first_was_taken(mock: MockServer) -> None:
+    """In order all the same; a refusal of the first leaves others to try, a later one does not."""
+    made = build("up", OpenAIOptions(base_url=mock.url, api_key="k", max_batch=1))
+    got = await body_of(made, embedding(input=[[n] for n in range(9)], dimensions=4))
+    alone = [await body_of(made, embedding(input=[[n]], dimensions=4)) for n in range(9)]
+    assert [row["embedding"] for row in got["data"]] == [one["data"][0]["embedding"] for one in alone]
+    mock.script(Script(status=503, body='{"error": {"message": "busy"}}'))
+    with pytest.raises(UpstreamError) as caught:
+        await made.open(embedding(input=["a", "b"]), TARGET)
+    assert caught.value.accepted is False
+    await made.aclose()
 
 
 @pytest.mark.asyncio

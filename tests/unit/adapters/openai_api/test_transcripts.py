@@ -108,6 +108,8 @@ async def test_usage_is_booked_where_it_is_in_tokens(adapter: OpenAI) -> None:
         await all_of(reply)
         assert reply.usage is not None
         assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (14, 5)
+    for form in ("verbose_json", "srt"):  # billed by the second: nobody here counts them
+        assert (await heard(adapter, "ears-old", ("response_format", form))).usage is None
 
 
 @pytest.mark.asyncio
