@@ -147,6 +147,7 @@ class Endpoint:
         result = await route.handler(inbound, desk)
         if isinstance(result, Call):
             if _is_dry(inbound):
+                asked(inbound.headers)  # refused as it would be
                 await send_answer(Answer(await dryrun.told(result, desk.house)), inbound)
                 return
             await _infer(result, inbound, desk)

@@ -17,7 +17,7 @@ import msgspec
 from proxy import log, pipeline
 from proxy.call import Call, Ending, Usage
 from proxy.errors import BadRequest, Conflict, Unavailable
-from proxy.idempotency import Flight, Idempotency, again, body_hash, named
+from proxy.idempotency import KEY_MAX, Flight, Idempotency, again, body_hash, named
 from proxy.media.payload import Payload
 from proxy.ports import Reply
 from proxy.retries import Retries, Trip
@@ -51,7 +51,7 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 def asked(headers: Mapping[bytes, bytes]) -> Asked | None:
-    """None for most. Raises BadRequest for a key that is not ASCII."""
+    """None for most. Raises BadRequest for a key that is not 1 to KEY_MAX printable characters of ASCII."""
     key, count = headers.get(KEY), headers.get(COUNT)
     if key is None and count is None:
         return None
@@ -59,6 +59,8 @@ def asked(headers: Mapping[bytes, bytes]) -> Asked | None:
         text = None if key is None else key.decode("ascii").strip()
     except UnicodeDecodeError:
         raise BadRequest("The Idempotency-Key is not ASCII.", param="Idempotency-Key") from None
+    if text is not None and not (0 < len(text) <= KEY_MAX and text.isprintable()):
+        raise BadRequest(f"An Idempotency-Key has 1 to {KEY_MAX} printable characters.", param="Idempotency-Key")
     number = int(count) if count is not None and count.isdigit() and len(count) < 4 else None
     if number is None:
         return None if text is None else Asked(text, None)

@@ -71,9 +71,13 @@ PARAMETERS: dict[str, Schema] = {
         "name": "Idempotency-Key",
         "in": "header",
         "required": False,
-        "description": f"1 to {idempotency.KEY_MAX} ASCII characters. The same key and body within 24 hours: the same answer, "
-        "and one charge. A dry run does not look at it.",
-        "schema": {"type": "string"},
+        "description": "The same key and body within 24 hours: the same answer, and one charge.",
+        "schema": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": idempotency.KEY_MAX,
+            "pattern": "^[!-~]([ -~]*[!-~])?$",
+        },
     },
     "dry_run": {
         "name": "dry_run",

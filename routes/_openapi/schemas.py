@@ -216,6 +216,16 @@ def new_key(schema: Schema) -> None:
     }
 
 
+def instance_load(schema: Schema) -> None:
+    """For ever, or at least a second."""
+    whole = schema["properties"]["expirationPeriodSeconds"]["anyOf"][0]
+    schema["properties"]["expirationPeriodSeconds"]["anyOf"] = [
+        {"const": -1},
+        {**whole, "minimum": 1},
+        {"type": "null"},
+    ]
+
+
 MENDED: dict[str, Callable[[Schema], None]] = {
     "Message": message,
     "Part": part,
@@ -226,6 +236,7 @@ MENDED: dict[str, Callable[[Schema], None]] = {
     "UpscaleRequest": lambda schema: _required(schema, "image"),
     "EditRequest": lambda schema: _required(schema, "image"),
     "EditsRequest": edits,
+    "Load": instance_load,
     "NewKey": new_key,
     "NewWalletKey": new_key,
 }
@@ -253,4 +264,8 @@ def form(schema: Schema, files: Iterable[str]) -> Schema:
     out["properties"].pop("images", None)  # JSON's way to send what a form sends as files
     for name in files:
         out["properties"][name] = {**BINARY, "description": fields.SAYS.get(name.removesuffix("[]"), "A file.")}
+    if "file" in out["properties"]:
+        out["required"] = [*out.get("required", ()), "file"]
+    if "image[]" in out["properties"]:
+        out["anyOf"] = [{"required": ["image"]}, {"required": ["image[]"]}]
     return out

@@ -80,3 +80,12 @@ async def test_schema_and_decoder_agree(case: tuple[Any, str, dict[str, Any], bo
     except BadRequest:
         decoded = False
     assert (valid, decoded) == (taken[venice], taken[venice])
+
+
+def test_forms_have_their_files() -> None:
+    parts = document()["components"]["schemas"]
+    assert "file" in parts["TranscriptionRequestForm"]["required"]
+    assert "image" in parts["UpscaleRequestForm"]["required"]
+    edits = jsonschema.Draft202012Validator(parts["EditsRequestForm"])
+    assert [edits.is_valid({"prompt": "x", name: "…"}) for name in ("image", "image[]", "mask")] == [True, True, False]
+    assert "images" not in parts["EditsRequestForm"]["properties"]
