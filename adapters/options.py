@@ -129,6 +129,7 @@ class BytezOptions(Jobs, frozen=True, forbid_unknown_fields=True, tag="bytez"):
 class AimeOptions(Jobs, frozen=True, forbid_unknown_fields=True, tag="aime"):
     base_url: str = "https://api.aime.info"
     user: str = ""
+    inputs: dict[str, dict[str, Any]] = {}  # fixed inputs, by the endpoint
 
 
 class LlamaOptions(Options, frozen=True, forbid_unknown_fields=True, tag="llama"):
@@ -150,6 +151,7 @@ class LlamaOptions(Options, frozen=True, forbid_unknown_fields=True, tag="llama"
     host_cache: str | int = 0  # bytes of host memory for prefixes of unloaded or evicted sequences
     models_dir: str = "~/.cache/traghetto/models"
     projector: str | None = None  # an mmproj file, for vision
+    image_hosts: tuple[str, ...] = ()  # hosts that callers' images may be fetched from; none named: any public one
     pooling: Literal["auto", "mean", "cls", "last"] = "auto"
     allow_sha256: tuple[str, ...] = ()  # if given, only files with these digests are loaded
 

@@ -6,6 +6,7 @@ client left is followed, rarely, until it ends. Results come once: a read under 
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
@@ -13,6 +14,7 @@ from adapters._http import HttpClient, TransportError
 from adapters.accents import object_in
 from adapters.aime.answers import ended_badly, look_of, refusal
 from adapters.aime.inputs import CAPS, USUAL, Schema, inputs_of
+from adapters.aime.media import draw, speak
 from adapters.faults import transport_fault
 from adapters.job_pace import Look, Manner, Phase
 from adapters.jobs import Job, JobEngine
@@ -21,7 +23,7 @@ from adapters.options import AimeOptions
 from adapters.text_chat import TextChat, reply_of
 from adapters.text_filters import Cumulative
 from proxy import log
-from proxy.call import Call, Target, Usage
+from proxy.call import Call, Operation, Target, Usage
 from proxy.errors import Fault, UpstreamError
 from proxy.ports import Caps, Reply
 from proxy.wire.body import encode
@@ -42,27 +44,59 @@ class Aime:
         self.caps: Caps = CAPS
         self.engine = JobEngine(name, reads_per_s=options.reads_per_s)
         self._client = client
-        self._schemas: dict[str, tuple[float, Schema]] = {}
+        self._schemas: dict[str, tuple[float, Schema | None]] = {}
         self._sessions: dict[str, str] = {}
         self._asking = asyncio.Lock()
+        self._served: dict[Operation, Callable[[Call, Target], Awaitable[Reply]]] = {
+            Operation.CHAT: self._chat,
+            Operation.IMAGES: self._draw,
+            Operation.SPEECH: self._speak,
+        }
         log.keep_secret(options.api_key)
 
     async def open(self, call: Call, target: Target) -> Reply:
         """See `Adapter.open`."""
-        inputs = inputs_of(call, await self._schema(target.model), self.options.prompt_template)
+        if (serve := self._served.get(call.operation)) is not None:
+            return await serve(call, target)
+        said = f"The upstream {self.name!r} cannot serve {call.operation.value}."
+        raise UpstreamError(Fault.UNSUPPORTED, said, accepted=False)
+
+    async def _chat(self, call: Call, target: Target) -> Reply:
+        inputs = inputs_of(call, await self._schema(target.model) or USUAL, self.options.prompt_template)
         call.dropped = inputs.dropped
-        endpoint = f"/{quote(target.model, safe='')}"
-        identity, who = await self._submit(target.model, endpoint, inputs.given)
+        job = await self._start(target.model, inputs.given, Manner.LIVE if call.stream else Manner.STEADY)
+        texts = JobTexts(job, self.name, inputs.limit)
+        return await reply_of(call, TextChat(call, texts, stops=inputs.stops, limit=inputs.limit), texts)
+
+    async def _draw(self, call: Call, target: Target) -> Reply:
+        return await draw(call, target, await self._schema(target.model), self._result)
+
+    async def _speak(self, call: Call, target: Target) -> Reply:
+        return await speak(call, target, await self._schema(target.model), self._result)
+
+    async def _start(self, model: str, given: dict[str, Any], manner: Manner = Manner.STEADY) -> Job:
+        endpoint = f"/{quote(model, safe='')}"
+        identity, who = await self._submit(model, endpoint, self.options.inputs.get(model, {}) | given)
         query = urlencode({**who, "job_id": identity})  # the id holds a `#`
 
         async def poll() -> Look:
             status, said = await self._ask("GET", f"{endpoint}/progress", query=query)
             return look_of(status, said, self.name)
 
-        manner = Manner.LIVE if call.stream else Manner.STEADY
-        job = self.engine.watch(identity, poll, deadline_s=self.options.timeout.total_s, manner=manner)
-        texts = JobTexts(job, self.name, inputs.limit)
-        return await reply_of(call, TextChat(call, texts, stops=inputs.stops, limit=inputs.limit), texts)
+        return self.engine.watch(identity, poll, deadline_s=self.options.timeout.total_s, manner=manner)
+
+    async def _result(self, model: str, given: dict[str, Any]) -> dict[str, Any]:
+        """A job to its good end → its result. Raises UpstreamError; leaving abandons it."""
+        job = await self._start(model, given)
+        try:
+            look = await job.result()
+        except BaseException:
+            job.leave()
+            raise
+        result = look.body or {}
+        if look.phase is not Phase.DONE or look.body is None or result.get("error"):
+            raise ended_badly(look, self.name)
+        return result
 
     async def probe(self, target: Target | None = None) -> str:
         names = [str(row["id"]) for row in await self.models()]
@@ -120,19 +154,19 @@ class Aime:
                 self._sessions[model] = session
             return {"client_session_auth_key": self._sessions[model]}
 
-    async def _schema(self, model: str) -> Schema:
-        """What the endpoint takes, asked once an hour; the usual names where the server does not describe it."""
+    async def _schema(self, model: str) -> Schema | None:
+        """What the endpoint takes, asked once an hour; None where the server does not describe it."""
         async with self._asking:
             kept = self._schemas.get(model)
             if kept is not None and kept[0] > time.monotonic():
                 return kept[1]
             query = urlencode({"key": self.options.api_key})
             status, said = await self._ask("GET", f"/api/endpoints/{quote(model, safe='')}", query=query)
-            found: Any = USUAL
+            found: Schema | None = None
             if status == 200:
                 described = object_in(said).get("parameter_description")
                 inputs = described.get("input") if isinstance(described, dict) else None
-                found = inputs if isinstance(inputs, dict) else USUAL
+                found = inputs if isinstance(inputs, dict) else None
             elif status != 404:
                 raise refusal(status, said, self.name)
             self._schemas[model] = (time.monotonic() + SCHEMA_S, found)

@@ -14,7 +14,10 @@ from proxy.log import redact
 from proxy.wire.body import encode
 
 QUEUE_FULL_S = 5.0
-_RESULT = ("text", "num_generated_tokens", "prompt_length", "current_context_length", "max_seq_len", "error")
+_RESULT = (
+    *("text", "num_generated_tokens", "prompt_length", "current_context_length", "max_seq_len", "error"),
+    *("images", "seed", "audio_output", "compute_duration"),
+)
 _PHASES = {"processing": Phase.RUNNING, "done": Phase.DONE, "canceled": Phase.CANCELED, "lapsed": Phase.FAILED}
 
 

@@ -19,10 +19,14 @@ from proxy.wire.chat import ChatRequest, Message
 Schema = Mapping[str, Mapping[str, Any]]
 
 CAPS = Caps(
-    operations=frozenset({Operation.CHAT}),
+    operations=frozenset({Operation.CHAT, Operation.IMAGES, Operation.SPEECH}),
     forwards=frozenset({"temperature", "top_p", "top_k"}),
     translates={"max_tokens": "max_gen_tokens", "max_completion_tokens": "max_gen_tokens"},
     refuses=TEXT_ONLY_REFUSES,
+    refuses_elsewhere={
+        Operation.IMAGES: frozenset({"background"}),
+        Operation.SPEECH: frozenset({"instructions"}),
+    },
 )
 # What chat endpoints take, for a server that does not describe them.
 USUAL: Schema = {name: {} for name in ("chat_context", "max_gen_tokens", "temperature", "top_p", "top_k")}
@@ -57,7 +61,7 @@ def inputs_of(call: Call, schema: Schema, template: str | None) -> Inputs:
         if value is None or key not in CAPS.forwards or key not in schema or (key == "top_k" and value < 1):
             dropped.append(key)
             continue
-        _within(key, value, schema[key], model)
+        within(key, value, schema[key], model)
         given[key] = value
     return Inputs(given, limit, stops, dropped)
 
@@ -81,7 +85,8 @@ def _text(
     return {name: prompt.text}, prompt.stops
 
 
-def _within(name: str, value: float, rule: Mapping[str, Any], model: str) -> None:
+def within(name: str, value: float, rule: Mapping[str, Any], model: str) -> None:
+    """Raises BadRequest naming the caller's parameter."""
     low, high = rule.get("minimum"), rule.get("maximum")
     if (low is not None and value < low) or (high is not None and value > high):
         span = (
