@@ -226,7 +226,8 @@ def _success(spec: Spec, types: dict[str, type], *, venice: bool) -> Schema:
     for type_ in spec.texts:
         content[type_] = {"schema": {"type": "string"}}
     if spec.events:
-        content[EVENTS] = {"schema": {"type": "string", "description": spec.events}}
+        # Without a type: some tools hold it against the whole body, some against each event.
+        content[EVENTS] = {"schema": {"title": "events", "description": spec.events}}
     names = ["x-request-id", *spec.headers]
     if spec.infers:
         names += [

@@ -140,7 +140,7 @@ def _type(schema: Schema) -> str:
         values = schema.get("enum", [schema.get("const")])
         return "one of " + ", ".join(f"<code>{_json(value)}</code>" for value in values)
     limits = [form.format(escape(str(schema[key]))) for key, form in _LIMITS.items() if key in schema]
-    kind = schema.get("type", "anything")
+    kind = schema.get("type") or schema.get("title", "anything")
     name = "file" if schema.get("format") == "binary" else escape(str(kind))
     if kind == "array":
         items = schema.get("items", {})
