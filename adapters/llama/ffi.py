@@ -270,6 +270,8 @@ class Context:
         self.unified = bool(setup.unified)
         self.batch = Batch(self.n_batch)
         self._n_vocab = model.vocab.size
+        self._logits_at = 0
+        self._logits: Floats = np.empty((0, self._n_vocab), dtype=np.float32)
 
     def decode(self, rows: int) -> int:
         """Runs the first `rows` rows of `batch`. 0 done; 1 no room, nothing changed; -1 our mistake; others fatal."""
@@ -285,7 +287,11 @@ class Context:
         pointer = lib.llama_get_logits(self.ptr)
         if not pointer:
             raise RuntimeError("llama.cpp has no logits")
-        return np.ctypeslib.as_array(pointer, shape=(outputs, self._n_vocab))
+        address = ctypes.addressof(pointer.contents)
+        if address != self._logits_at or outputs > len(self._logits):  # making a view costs as much as ten tokens
+            self._logits_at = address
+            self._logits = np.ctypeslib.as_array(pointer, shape=(outputs, self._n_vocab))
+        return self._logits[:outputs]
 
     def embedding(self, seq: int) -> Floats:
         """A copy of the pooled vector of a sequence."""

@@ -68,6 +68,10 @@ class Job:
     choices: list[Choice] = field(default_factory=list)
     following: "Job | None" = None  # waits for that call's prompt, which begins the same
     following_until: int = 0
+    timed: bool = field(init=False)  # it can be late
+
+    def __post_init__(self) -> None:
+        self.timed = self.call.deadline is not None or self.call.queue_deadline is not None
 
     @property
     def id(self) -> int:

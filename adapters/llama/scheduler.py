@@ -125,7 +125,7 @@ class Scheduler:
     # -- admission ------------------------------------------------------------------------------------------------
 
     def _expire(self, now: float) -> None:
-        for job in [j for j in self._jobs.values() if j.late(now)]:
+        for job in [j for j in self._jobs.values() if j.timed and j.late(now)]:
             where = "in the queue" if job.lease is None else "while running"
             self._fail(job, spec.TIMEOUT, f"the call's time was up {where}")
 
