@@ -6,6 +6,7 @@ since closing must never depend on anybody being there to await it.
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -250,17 +251,20 @@ def row_of(bill: Bill) -> Row:
 
 def _tries(call: Call) -> str:
     """JSON: each attempt with its target, why it was made, why it was left, and how long it took."""
-    return _encode(
-        [
-            {
-                "target": str(a.target),
-                "reason": a.reason,
-                "error": a.error,
-                "ms": None if a.ms is None else round(a.ms, 3),
-            }
-            for a in call.attempts
-        ]
-    ).decode()
+    one = call.attempts[0]
+    if len(call.attempts) == 1 and one.error is None and one.ms is not None:
+        return f"{_good_try(one.target, one.reason)}{one.ms:.3f}}}]"
+    return _encode([_try(a.target, a.reason, a.error, a.ms) for a in call.attempts]).decode()
+
+
+def _try(target: Target, reason: str, error: str | None, ms: float | None) -> dict[str, object]:
+    return {"target": str(target), "reason": reason, "error": error, "ms": None if ms is None else round(ms, 3)}
+
+
+@lru_cache(maxsize=1024)
+def _good_try(target: Target, reason: str) -> str:
+    """The text of nearly every call's attempts, up to its time."""
+    return _encode([_try(target, reason, None, 0)]).decode().removesuffix("0}]")
 
 
 def _ms(seconds: float) -> float:

@@ -159,9 +159,10 @@ class Gate:
         means, store = self._means, self._means.store
         now = now_us()
         purse = means.budgets.bucket(call.principal, now)
-        asks = await self._asks(call, buckets, purse)
+        asks = _asks(call, buckets)
         balance: dict[str, float] = {}
         if purse is not None:
+            asks.append((purse, self._most_cost(call, (await prompt_tokens(call))[0])))
             await means.budgets.ready(purse, now)
             if call.dialect is Dialect.VENICE:
                 balance = means.budgets.left(call.principal, now)
@@ -174,19 +175,6 @@ class Gate:
         permit = Held(self, call, store, found)
         permit.headers = grant_headers(found, call.dialect, now, balance)
         return permit
-
-    async def _asks(self, call: Call, buckets: Sequence[Bucket], purse: Bucket | None) -> list[Ask]:
-        """What each bucket is asked for. Tokens of a rate are told from sizes, which costs nothing and is put right when
-        the call is settled; those of a budget are counted."""
-        asks: list[Ask] = []
-        for bucket in buckets:
-            if bucket.measure is not Measure.TPM:
-                asks.append((bucket, 1))
-            elif call.operation in TEXTUAL:
-                asks.append((bucket, _tokens(call, rough_prompt(call), bucket)))
-        if purse is not None:
-            asks.append((purse, self._most_cost(call, (await prompt_tokens(call))[0])))
-        return asks
 
     def _most_cost(self, call: Call, prompt: int) -> int:
         """Micro-USD. Raises BudgetSpent: the price is not known."""
@@ -235,6 +223,18 @@ class Gate:
             for bucket, need in asks
         ]
         return {"would_pass": all(item["need"] <= item["have"] for item in checked), "checked": checked}
+
+
+def _asks(call: Call, buckets: Sequence[Bucket]) -> list[Ask]:
+    """What each bucket of a tier is asked for. Tokens are told from sizes, which costs nothing, and put right when the call is
+    settled; those of a budget are counted."""
+    asks: list[Ask] = []
+    for bucket in buckets:
+        if bucket.measure is not Measure.TPM:
+            asks.append((bucket, 1))
+        elif call.operation in TEXTUAL:
+            asks.append((bucket, _tokens(call, rough_prompt(call), bucket)))
+    return asks
 
 
 def _has_budget(key: Principal) -> bool:
