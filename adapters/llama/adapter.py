@@ -13,6 +13,7 @@ from adapters.llama.instances import Instances
 from adapters.llama.request import FORWARDS, REFUSES, generate
 from adapters.llama.resident import Hold
 from adapters.llama.spec import Delta, Embed, Generate
+from adapters.llama.vision.pictures import Pictures
 from adapters.options import LlamaOptions
 from adapters.patience import opened
 from adapters.replies import Whole
@@ -44,6 +45,7 @@ class Llama:
         self.caps: Caps = CAPS
         self.fleet = Fleet(options, name)
         self._instances = Instances(self.fleet)
+        self._pictures = Pictures(options.image_hosts) if options.projector else None
 
     async def open(self, call: Call, target: Target) -> Reply:
         """See `Adapter.open`. A model that is not loaded is loaded first; a streaming caller is told how that goes."""
@@ -54,6 +56,8 @@ class Llama:
         if call.operation is Operation.EMBEDDINGS:
             return await self._embeddings(call, target)
         asked = generate(call)
+        if self._pictures is not None:
+            asked = await self._pictures.shown(asked)
         if call.stream:
             progress = _Progress()
             return await opened(self._begun(call, target, asked, progress), progress.said)

@@ -1,4 +1,4 @@
-"""The only module that imports llama_cpp, in the child process only: model, vocabulary, context, batch.
+"""The module that imports llama_cpp (with `vision.native`), in the child process only: model, vocabulary, context, batch.
 
 Owns pointers, their lifetimes and the translation of NULLs and return codes. Refuses to know requests and policies.
 Invariants: every pointer is tested with `bool()` (a NULL pointer object is not None); callbacks are held as long as
@@ -47,6 +47,9 @@ _log_lines: deque[str] = deque(maxlen=40)
 def _on_log(level: int, text: bytes, _data: object) -> None:
     if level >= 3 and text:  # warnings, errors and what continues them
         _log_lines.append(text.decode("utf-8", "replace").rstrip())
+
+
+log_callback = _on_log  # for the libraries beside llama.cpp, too
 
 
 def start_backend() -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from adapters.llama import faults
 from adapters.llama.demo import demo_model
-from adapters.llama.footprint import Wishes
+from adapters.llama.footprint import Wishes, is_encoder
 from adapters.llama.gguf_meta import LATER_PART, GgufError, part_names, read
 from adapters.llama.life import life_of
 from adapters.llama.resident import Hold, Keeper, Progress, Residency, Settings, Status
@@ -38,7 +38,16 @@ def wishes_of(options: LlamaOptions) -> Wishes:
         backend_sampling=options.backend_sampling,
         host_cache=size_in_bytes(options.host_cache, where="host_cache"),
         pooling=options.pooling,
+        projector=_projector(options),
     )
+
+
+def _projector(options: LlamaOptions) -> str:
+    """The path as it is, or below models_dir; "" without one. Whether it is there is found out when it is loaded."""
+    if not options.projector:
+        return ""
+    path = Path(options.projector).expanduser()
+    return str((path if path.is_file() else Path(options.models_dir).expanduser() / path).absolute())
 
 
 def _given(value: T | str) -> T | None:
@@ -113,9 +122,10 @@ class Fleet:
         return ["demo", *(name for name in names if not LATER_PART.search(name))]
 
     async def _must_be_allowed(self, path: Path) -> None:
-        if path == demo_model():
-            return
-        for part in (path.with_name(name) for name in part_names(path.name)):
+        files = [] if path == demo_model() else [path.with_name(name) for name in part_names(path.name)]
+        if self._options.projector:
+            files.append(Path(_projector(self._options)))
+        for part in files:
             digest = await asyncio.to_thread(self._digest, part)
             if digest not in self._options.allow_sha256:
                 said = f"The model file {part.name!r} is not among those that allow_sha256 names."
@@ -157,8 +167,7 @@ class Fleet:
             live["context_tokens"] = status.info.context_tokens
         return live
 
-    @staticmethod
-    def _read(path: str) -> dict[str, Any]:
+    def _read(self, path: str) -> dict[str, Any]:
         try:
             meta = read(path)
         except GgufError as error:
@@ -169,6 +178,8 @@ class Fleet:
         facts: dict[str, Any] = {"architecture": arch, "file_bytes": meta.file_size}
         if isinstance(context := values.get(f"{arch}.context_length"), int):
             facts["context_tokens"] = context
+        if self._options.projector and not is_encoder(meta):
+            facts["vision"] = True
         facts["chat_template"] = "of the model" if template else "chatml (the model has none)"
         return facts
 

@@ -1,7 +1,8 @@
 """What a model will need, from its header and the machine: an estimate before loading, and a setup that fits.
 
 Owns the arithmetic and the defaults behind "auto". Refuses to load anything and to know llama.cpp. Invariants: pure but
-for `this_machine`; an explicit wish is never overridden, only found not to fit; what cannot fit is said with numbers.
+for `this_machine` and the size of a projector; an explicit wish is never overridden, only found not to fit; what cannot
+fit is said with numbers.
 """
 
 import contextlib
@@ -37,6 +38,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     host_cache: int = 0
     host_cache_dir: str = ""
     pooling: str = "auto"
+    projector: str = ""
     isolate_cache: bool = False
 
 
@@ -110,7 +112,15 @@ def estimate(meta: GgufMeta, setup: Setup) -> Footprint:
     compute = 4 * (setup.n_seq * vocab + setup.n_ubatch * (6 * width + 2 * meta.number("feed_forward_length")))
     scores = 4 * setup.n_ubatch * (setup.n_ctx // setup.n_seq) * meta.number("attention.head_count", 1)
     kv = int(kv_bytes_per_token(meta, setup.kv_type) * setup.n_ctx) if setup.generates else 0
-    return Footprint(weights=meta.weight_bytes, kv=kv, compute=compute + min(scores, 256 * MIB) + 32 * MIB)
+    weights = meta.weight_bytes + _size(setup.projector)
+    return Footprint(weights=weights, kv=kv, compute=compute + min(scores, 256 * MIB) + 32 * MIB)
+
+
+def _size(path: str) -> int:
+    """Of a file, in bytes; 0 where there is none."""
+    with contextlib.suppress(OSError):
+        return os.path.getsize(path)
+    return 0
 
 
 def plan(meta: GgufMeta, wishes: Wishes, machine: Machine) -> Setup:
@@ -144,6 +154,7 @@ def plan(meta: GgufMeta, wishes: Wishes, machine: Machine) -> Setup:
         isolate_cache=wishes.isolate_cache,
         host_cache=wishes.host_cache,
         host_cache_dir=wishes.host_cache_dir,
+        projector="" if is_encoder(meta) else wishes.projector,
         generates=not is_encoder(meta),
         pooling=wishes.pooling,
         embed_tokens=min(train, _CONTEXT),

@@ -16,6 +16,7 @@ from adapters.llama.kv import Lease, Slot
 from adapters.llama.sampling import Chooser
 from adapters.llama.spec import Sampling, Usage
 from adapters.llama.text import Splitter, SplitterOptions
+from adapters.llama.vision.native import Picture
 
 
 @dataclass(slots=True)
@@ -35,6 +36,16 @@ class Prepared:
     tenant: str = ""
     queue_deadline: float | None = None  # time.monotonic()
     deadline: float | None = None
+    pictures: tuple[Picture, ...] = ()  # under the negative ids of `prompt`
+
+    @property
+    def words(self) -> npt.NDArray[np.int32]:
+        """The prompt without its pictures."""
+        return self.prompt[self.prompt >= 0] if self.pictures else self.prompt
+
+    def tokens(self, positions: int) -> int:
+        """Tokens of memory under the first so many positions of the prompt."""
+        return positions + sum(p.tokens - p.positions for p in self.pictures if p.start < positions)
 
 
 @dataclass(slots=True, eq=False)
@@ -97,6 +108,14 @@ class Job:
     def prefilled(self) -> bool:
         return self.cursor >= len(self.call.prompt)
 
+    @property
+    def ahead(self) -> int:
+        """Prompt tokens up to the next picture, or the end."""
+        for picture in self.call.pictures:
+            if picture.start >= self.cursor:
+                return picture.start - self.cursor
+        return len(self.call.prompt) - self.cursor
+
     def late(self, now: float) -> bool:
         """Its time in the queue, or altogether, is up."""
         limit = self.call.queue_deadline if self.lease is None else None
@@ -104,9 +123,9 @@ class Job:
 
     def usage(self, now: float) -> Usage:
         return Usage(
-            prompt_tokens=len(self.call.prompt),
+            prompt_tokens=self.call.tokens(len(self.call.prompt)),
             completion_tokens=self.generated,
-            cached_tokens=self.reused,
+            cached_tokens=self.call.tokens(self.reused),
             reasoning_tokens=sum(choice.splitter.reasoning_tokens for choice in self.choices),
             seed=self.call.seed,
             queued_s=self.admitted_at - self.queued_at,
@@ -123,7 +142,7 @@ class Job:
             chooser = Chooser(
                 call.sampling,
                 seed=(call.seed + index) & 0xFFFFFFFF,
-                prompt=call.prompt,
+                prompt=call.words,
                 eog=eog,
                 constraint=constraint,
             )

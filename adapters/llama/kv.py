@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from adapters.llama.vision.marks import whole
+
 Ints = npt.NDArray[np.int32]
 
 
@@ -46,7 +48,8 @@ def common_prefix(a: Ints, b: Ints) -> int:
     size = min(len(a), len(b))
     differs = a[:size] != b[:size]
     at = int(differs.argmax()) if size else 0
-    return at if size and differs[at] else size
+    same = at if size and differs[at] else size
+    return whole(a, b, same) if same and a[same - 1] < 0 else same
 
 
 class Slot:

@@ -19,6 +19,7 @@ from adapters.llama.ffi import Vocab
 from adapters.llama.job import Prepared
 from adapters.llama.prompting import Prompting, Rendered
 from adapters.llama.spec import Embed, Generate, GrammarSpec, Sampling
+from adapters.llama.vision.native import PictureError, Projector, Seen
 
 Ints = npt.NDArray[np.int32]
 _GRAMMARS_KEPT = 64
@@ -39,8 +40,11 @@ class Refusal(Exception):
 class Preparer:
     """One thread's: `prepare` for calls, `tokens` for counting."""
 
-    def __init__(self, vocab: Vocab, prompting: Prompting, context_tokens: int, n_seq: int) -> None:
+    def __init__(
+        self, vocab: Vocab, prompting: Prompting, context_tokens: int, n_seq: int, projector: Projector | None = None
+    ) -> None:
         self._vocab = vocab
+        self._projector = projector
         self._prompting = prompting
         self._context = context_tokens
         self._n_seq = n_seq
@@ -50,13 +54,13 @@ class Preparer:
         """Raises Refusal."""
         _check(request, self._vocab.size, self._n_seq)
         rendered = self._prompting.render(request)
-        prompt = self.tokens(request, rendered)
+        seen = self._seen(request, rendered)
         sampling = request.sampling
-        return Prepared(
+        prepared = Prepared(
             id=call_id,
-            prompt=prompt,
+            prompt=seen.prompt,
             n=request.n,
-            limit=self._limit(request, len(prompt)),
+            limit=0,
             sampling=sampling,
             splitter=self._prompting.splitter(request, rendered),
             seed=int.from_bytes(os.urandom(4)) if sampling.seed is None else sampling.seed & 0xFFFFFFFF,
@@ -66,18 +70,34 @@ class Preparer:
             tenant=request.tenant,
             queue_deadline=_deadline(received, request.queue_timeout_s),
             deadline=_deadline(received, request.timeout_s),
+            pictures=seen.pictures,
         )
+        prepared.limit = self._limit(request, prepared.tokens(len(seen.prompt)))
+        return prepared
 
     def text(self, request: Generate) -> str:
         """The prompt as the template makes it. Raises PromptError."""
         return self._prompting.render(request).text
 
-    def tokens(self, request: Generate, rendered: Rendered | None = None) -> Ints:
-        """The prompt's ids, never empty. Raises Refusal."""
+    def tokens(self, request: Generate) -> Ints:
+        """The prompt's ids, never empty; negative where an image stands. Raises Refusal and PromptError."""
+        return self._seen(request, self._prompting.render(request)).prompt
+
+    def _seen(self, request: Generate, rendered: Rendered) -> Seen:
+        if not rendered.images or self._projector is None:
+            return Seen(self._words(request, rendered), ())
+        images = [request.images[number] for number in rendered.images]
+        try:
+            return self._projector.tokenize(
+                rendered.text, images, add_special=rendered.add_special, parse_special=rendered.parse_special
+            )
+        except PictureError as error:
+            raise Refusal(spec.REFUSED, str(error), "messages") from error
+
+    def _words(self, request: Generate, rendered: Rendered) -> Ints:
         if request.tokens is not None:
             prompt = self._ids(request.tokens, "prompt")
         else:
-            rendered = rendered or self._prompting.render(request)
             prompt = self._vocab.tokenize(
                 rendered.text, add_special=rendered.add_special, parse_special=rendered.parse_special
             )

@@ -4,7 +4,7 @@ Owns the meeting of `chat`, `grammar` and `text` for one loaded model. Refuses t
 the model's metadata and special texts once. Invariant: what a grammar forces is what the splitter looks for.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from adapters.llama.chat import ChatRequest, MessageError, Prompts, TemplateErro
 from adapters.llama.grammar import UnsupportedSchema, from_response_format, from_tools
 from adapters.llama.spec import Generate, GrammarSpec
 from adapters.llama.text import FAMILIES, ReasoningMarkers, SplitterOptions, ToolOptions
+
+_IMAGES = ("image_url",)
 
 
 class PromptError(Exception):
@@ -29,6 +31,7 @@ class Rendered:
     """A prompt as text, how to tokenise it, and what to look for in the answer."""
 
     text: str
+    images: tuple[int, ...] = ()  # the call's images, in the order of their markers in the text
     add_special: bool = True
     parse_special: bool = False
     reasoning: ReasoningMarkers | None = None
@@ -40,8 +43,15 @@ class Prompting:
     """Stateless after construction but for compiled templates; used by one thread."""
 
     def __init__(
-        self, metadata: Mapping[str, str], *, bos: str = "", eos: str = "", pieces: Collection[str] = ()
+        self,
+        metadata: Mapping[str, str],
+        *,
+        bos: str = "",
+        eos: str = "",
+        pieces: Collection[str] = (),
+        image_marker: str | None = None,
     ) -> None:
+        self._image_marker = image_marker
         self.trouble = ""
         self._prompts: Prompts | None = None
         try:
@@ -87,7 +97,7 @@ class Prompting:
             template=request.template,
         )
         try:
-            prompt = self._prompts.render(chat)
+            prompt = self._prompts.render(chat, media_marker=self._image_marker, media_kinds=_IMAGES)
         except MessageError as error:
             raise PromptError(spec.REFUSED, str(error), error.param) from error
         except TemplateRefused as error:
@@ -101,6 +111,7 @@ class Prompting:
             options = ToolOptions(prompt.family, names, request.parallel_tool_calls)
         return Rendered(
             prompt.text,
+            images=_numbers(prompt.media, len(request.images)),
             add_special=not prompt.starts_with_bos,
             parse_special=True,
             reasoning=prompt.reasoning if request.reasoning else None,
@@ -132,3 +143,11 @@ class Prompting:
             tools=rendered.tools,
             max_reasoning=request.max_reasoning_tokens,
         )
+
+
+def _numbers(parts: Sequence[Mapping[str, Any]], given: int) -> tuple[int, ...]:
+    """Which of the call's images each part shows. Raises PromptError."""
+    numbers = [part.get("image") for part in parts]
+    if not all(isinstance(number, int) and 0 <= number < given for number in numbers):
+        raise PromptError(spec.REFUSED, "an image of the messages did not come with them", "messages")
+    return tuple(number for number in numbers if isinstance(number, int))

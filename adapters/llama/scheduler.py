@@ -21,6 +21,7 @@ from adapters.llama.output import Output
 from adapters.llama.pace import Pace
 from adapters.llama.prefilter import log_probabilities
 from adapters.llama.spec import Delta, Setup, TokenLogprob
+from adapters.llama.vision.looking import Eye
 
 FOLLOW_MIN = 64  # shortest common prefix worth waiting for another call's prompt
 GROW = 256  # tokens by which a running call's reservation grows
@@ -50,6 +51,7 @@ class Scheduler:
         self._owner: dict[Choice, Job] = {}
         self._following: list[Job] = []
         self._blocked = False  # the next call does not fit, and nothing has changed since
+        self.eye: Eye | None = None  # where the model has a projector
         self.clock: Callable[[], float] = time.monotonic
 
     # -- coming and going -----------------------------------------------------------------------------------------
@@ -130,10 +132,7 @@ class Scheduler:
             self._fail(job, spec.TIMEOUT, f"the call's time was up {where}")
 
     def _admit(self, now: float) -> None:
-        while not self._blocked:
-            job = self._queue.peek(now)
-            if job is None:
-                return
+        while not self._blocked and (job := self._queue.peek(now)) is not None:
             leader, common = self._leader(job)
             if leader is not None:
                 self._queue.remove(job)
@@ -181,21 +180,21 @@ class Scheduler:
         now = self.clock()
         self._expire(now)
         self._admit(now)
+        looked = self.eye is not None and self._look(self.eye)
         budget = self._budget()
         while True:
             decoding, parts = self._compose(budget)
             rows = len(decoding) + sum(count for _, count in parts)
             if not rows:
-                return False
+                return looked
             self.kv.make_room(rows)
             started = time.perf_counter()
             code = self._context.decode(rows)
             if code == 0:
                 break
-            if code == 1 and self._relieve(parts):
-                budget = max(sum(count for _, count in parts) // 2, 1)
-                continue
             if code == 1:
+                if self._relieve(parts):
+                    budget = max(sum(count for _, count in parts) // 2, 1)
                 continue
             self._broken(code, decoding, parts)
             return True
@@ -206,6 +205,15 @@ class Scheduler:
         if logits is not None:
             self._sample(decoding, parts, logits)
         return True
+
+    def _look(self, eye: Eye) -> bool:
+        """Reads a picture, if a call has come to one; whether it has."""
+        job, code = eye.look(self._prefilling)
+        if code == 1:
+            self._relieve([])
+        elif job is not None and code:
+            self._broken(code, [], [(job, 0)])
+        return job is not None
 
     def _budget(self) -> int:
         """Prompt tokens that the next step may carry."""
@@ -241,12 +249,12 @@ class Scheduler:
         """How much of which prompts: each its turn, in order; what is left over goes to the first."""
         parts: list[tuple[Job, int]] = []
         for job in self._prefilling:
-            count = min(len(job.call.prompt) - job.cursor, budget, TURN - job.turn)
+            count = min(job.ahead, budget, TURN - job.turn)
             if count > 0:
                 parts.append((job, count))
                 budget -= count
         for at, (job, count) in enumerate(parts):
-            more = min(len(job.call.prompt) - job.cursor - count, budget)
+            more = min(job.ahead - count, budget)
             parts[at] = (job, count + more)
             budget -= more
         return parts
@@ -370,15 +378,14 @@ class Scheduler:
                 events, finish = events + splitter.finish(), "length"
             elif splitter.over_budget and not choice.forced:
                 choice.forced.extend(call.close_tokens)
+        logprobs = None if logprob is None else [logprob]
         if finish is None:
             choice.pending = token
-            if events or logprob is not None:
-                logprobs = None if logprob is None else [logprob]
+            if events or logprobs is not None:
                 self.out.deltas.append((job.id, Delta(choice.index, events, 1, logprobs)))
             return
         if finish == "stop" and splitter.calls:
             finish = "tool_calls"
-        logprobs = None if logprob is None else [logprob]
         self._end(job, choice, Delta(choice.index, events, 1, logprobs, finish, splitter.stopped))
 
     def _end(self, job: Job, choice: Choice, delta: Delta) -> None:

@@ -51,6 +51,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     host_cache: int = 0  # bytes of host memory for prefixes of evicted sequences
     host_cache_dir: str = ""  # where they outlive the process ("" = they do not)
     use_mmap: bool = True
+    projector: str = ""  # an mmproj file, for a model that sees
     generates: bool = True  # false: embeddings only
     pooling: str = "auto"  # auto mean cls last
     embed_tokens: int = 2048  # longest input, and the batch, of the embeddings context
@@ -92,6 +93,7 @@ class Generate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     messages: list[dict[str, Any]] | None = None
     prompt: str | None = None
     tokens: list[int] | None = None
+    images: list[bytes] = []  # files; a message's part {"type": "image_url", "image": i} shows the i-th
     tools: list[dict[str, Any]] | None = None
     tool_choice: Any = None
     parallel_tool_calls: bool = True
@@ -181,6 +183,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_markers: tuple[str, str] | None = None
     template_trouble: str = ""  # why there is no chat, although the file has a template
     pooling: str = ""
+    vision: bool = False  # it has a projector
     load_s: float = 0.0
     rss: int = 0
 

@@ -38,7 +38,7 @@ def _spec(model: Model, offline: bool, facts: dict[str, Any], beside: Pricing | 
     if context:
         spec["availableContextTokens"] = context
     if model.type == "text":
-        spec["capabilities"] = _capabilities(model)
+        spec["capabilities"] = _capabilities(model, facts)
     if model.voices:
         spec["voices"] = list(model.voices)
     if constraints := _constraints(model):
@@ -51,7 +51,7 @@ def _spec(model: Model, offline: bool, facts: dict[str, Any], beside: Pricing | 
     return spec
 
 
-def _capabilities(model: Model) -> dict[str, Any]:
+def _capabilities(model: Model, facts: dict[str, Any]) -> dict[str, Any]:
     from_config = model.capabilities
     return {
         "optimizedForCode": bool(from_config and from_config.code),
@@ -59,7 +59,7 @@ def _capabilities(model: Model) -> dict[str, Any]:
         "supportsFunctionCalling": bool(from_config and from_config.function_calling),
         "supportsReasoning": bool(from_config and from_config.reasoning),
         "supportsResponseSchema": bool(from_config and from_config.response_schema),
-        "supportsVision": bool(from_config and from_config.vision),
+        "supportsVision": bool((from_config and from_config.vision) or facts.get("vision")),
         "supportsWebSearch": bool(from_config and from_config.web_search),
         "supportsLogProbs": bool(from_config and from_config.logprobs),
     }
