@@ -2,6 +2,8 @@
 finished that is not, and what is known before the first byte is a status.
 """
 
+import time
+
 import openai
 import pytest
 
