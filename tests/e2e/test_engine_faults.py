@@ -95,7 +95,8 @@ def storm(gate: Gateway, turns: list[signal.Signals]) -> None:
     crowd = Crowd(gate)
     away = asyncio.run(crowd.run(turns))
     endings = {ending: sum(s.ended == ending for s in crowd.done) for ending in {s.ended for s in crowd.done}}
-    assert set(endings) <= {"whole", "cut"}, f"a call without a byte was not replayed: {endings}"
+    refused = [str(s.error) for s in crowd.done if s.ended not in ("whole", "cut")]
+    assert refused == [], f"a call without a byte was not replayed: {endings}"
     assert endings["cut"] > 0
     assert statistics.median(away) <= 2.0
     assert max(away) <= 10.0  # with whatever else this machine does

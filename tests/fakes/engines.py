@@ -14,7 +14,7 @@ from adapters.llama.resident import Resident
 from adapters.llama.supervisor import Policy
 from fakes.gateway import Gateway
 
-QUICK = Policy(heartbeat_s=0.1, heartbeat_timeout_s=1.0, backoff_s=0.02)
+QUICK = Policy(heartbeat_s=0.1, heartbeat_timeout_s=3.0, backoff_s=0.02)
 
 
 def local(models: Mapping[str, Path | str], **options: object) -> str:
@@ -35,7 +35,7 @@ def residents(gate: Gateway) -> list[Resident]:
 
 
 def hurry(gate: Gateway) -> None:
-    """Stuck processes are found out in a second instead of eight. Before anything is loaded."""
+    """Stuck processes are found out in three seconds instead of eight. Before anything is loaded."""
     gate.house().adapters["local"].fleet.life._policy = QUICK  # type: ignore[attr-defined]
 
 
@@ -68,13 +68,14 @@ async def client(gate: Gateway) -> AsyncIterator[openai.AsyncOpenAI]:
 
 
 class Streamed:
-    """One streamed chat, and how far it came. `ended`: whole, cut (an error after its first content), refused."""
+    """One streamed chat, and how far it came. `ended`: whole, cut (an error after its first chunk), refused."""
 
     def __init__(self) -> None:
         self.text = ""
         self.flows = asyncio.Event()  # its first content has come
         self.began = 0.0
         self.first = 0.0
+        self.chunks = 0
         self.ended = ""
         self.error: openai.APIError | None = None
 
@@ -86,6 +87,7 @@ class Streamed:
         try:
             stream = await by.chat.completions.create(model=model, messages=messages, stream=True, **asked)
             async for chunk in stream:
+                self.chunks += 1
                 for choice in chunk.choices:
                     if choice.delta.content:
                         self.first = self.first or time.monotonic()
@@ -93,7 +95,7 @@ class Streamed:
                         self.text += choice.delta.content
                     finish = choice.finish_reason or finish
         except openai.APIError as error:
-            self.error, self.ended = error, "cut" if self.first else "refused"
+            self.error, self.ended = error, "cut" if self.chunks else "refused"
         else:
             self.ended = "whole" if finish == "length" else f"finished with {finish}"
         return self
