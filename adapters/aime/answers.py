@@ -4,6 +4,7 @@ A progress body holds the worker's secret: only the named fields of it ever leav
 forward the rest.
 """
 
+import re
 from typing import Any
 
 from adapters.accents import object_in
@@ -14,6 +15,7 @@ from proxy.log import redact
 from proxy.wire.body import encode
 
 QUEUE_FULL_S = 5.0
+_POLICY = re.compile(r"nsfw|safety checker", re.IGNORECASE)
 _RESULT = (
     *("text", "num_generated_tokens", "prompt_length", "current_context_length", "max_seq_len", "error"),
     *("images", "seed", "audio_output", "compute_duration"),
@@ -86,7 +88,7 @@ def ended_badly(look: Look, upstream: str) -> UpstreamError:
         return UpstreamError(Fault.SERVER, f"The job was canceled on the upstream {upstream!r}.", accepted=True)
     if error := body.get("error"):
         said = f"A worker of the upstream {upstream!r} failed: {redact(str(error))}"
-        return UpstreamError(Fault.SERVER, said, accepted=True)
+        return UpstreamError(Fault.POLICY if _POLICY.search(said) else Fault.SERVER, said, accepted=True)
     return UpstreamError(
         Fault.CUT, f"The upstream {upstream!r} finished the job and did not give its result.", accepted=True
     )
