@@ -9,6 +9,7 @@ import pytest
 
 from adapters.llama import spec
 from adapters.llama.constraint import Constraint
+from adapters.llama.pace import Pace
 
 PROMPTS = [f"the thing number {i} " * (1 + i % 7) for i in range(12)]
 
@@ -403,3 +404,34 @@ def test_a_long_prompt_does_not_stall_running_streams(bench: Callable[..., Any])
         after = [len(one.tokens(number)) for number in streams]
         assert all(b + 1 == a for b, a in zip(before, after, strict=True))
     assert one.scheduler.running == 9, "the long prompt is not being read at the same time"
+
+
+def test_short_prompts_do_not_wait_for_a_long_one(bench: Callable[..., Any]) -> None:
+    one = bench(n_ctx=8 * 2048, chunk=256)
+    long = one.submit("a long prompt " * 120, limit=4)
+    short = [one.submit(f"short {i}", limit=4) for i in range(3)]
+    running = one.submit("running", limit=60, ignore_eos=True)
+    done: list[int] = []
+    while one.scheduler.busy:
+        one.step()
+        done += [number for number in [long, *short, running] if number in one.done and number not in done]
+    assert done.index(long) > max(done.index(number) for number in short)
+    assert len(done) == 5
+
+
+def test_a_burst_is_read_in_few_steps(bench: Callable[..., Any]) -> None:
+    """Seven prompts beside one running call: together, not in crumbs that keep the one stream smooth."""
+    one = bench(n_ctx=8 * 2048)
+    one.submit("x" * 400, limit=400, ignore_eos=True)
+    one.step()
+    pace = Pace(256, 2.5)  # as on a machine where a step takes 10 ms and each token of a prompt 1 ms more
+    pace.observe(0, 100, 0.1)
+    pace.observe(1, 0, 0.01)
+    one.scheduler.pace = pace
+    pace.observe = lambda *_: None  # type: ignore[method-assign]
+    numbers = [one.submit(f"{i} " * 100, limit=1) for i in range(7)]
+    before = one.scheduler.steps
+    while not all(number in one.done for number in numbers):
+        one.step()
+    crumbs = 7 * 200 / 8  # steps, at the least that a step may carry
+    assert one.scheduler.steps - before < crumbs / 3
