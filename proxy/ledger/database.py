@@ -16,15 +16,17 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
 from proxy.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 BUSY_MS = 250
 CHECKPOINT_EVERY = 1000  # commits
@@ -228,6 +230,10 @@ class Postgres:
     file = None
 
     def __init__(self, url: URL) -> None:
+        from sqlalchemy.ext.asyncio import (
+            create_async_engine,  # it brings the whole ORM, which SQLite can start without
+        )
+
         self.name = url.render_as_string(hide_password=True)
         self._engine: AsyncEngine = create_async_engine(
             url, pool_size=4, max_overflow=4, pool_timeout=2.0, connect_args={"timeout": 2.0}
