@@ -89,7 +89,7 @@ def test_openai_s_prefix_and_chats(home: Offline, tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 def test_both_prefixes_at_length(home: Offline, tmp_path: Path) -> None:
     before = resident()
-    assert schemathesis_run(home, tmp_path, ALL, 200, timeout=3500) > 8000
+    assert schemathesis_run(home, tmp_path, ALL, 100, timeout=3500) > 8000
     assert resident() - before < 300 << 20
 
 
