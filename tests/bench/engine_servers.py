@@ -106,6 +106,7 @@ def traghetto(
     """The whole gateway with the model loaded. `more` are further keys of the upstream, as TOML lines."""
     port, config = free_port(), scratch / f"traghetto-{parallel}-{model.stem}.toml"
     config.write_text(
+        f'[store]\nurl = "sqlite:///{scratch}/ledger.db"\nfolder = "{scratch}"\n'
         f'[upstreams.local]\nkind = "llama"\nthreads = {threads}\nparallel = {parallel}\ncontext_tokens = {context}\n'
         f"kv_unified = false\nkeep_loaded_s = -1\nqueue = 1024\n{more}\n"
         f'[models.bench]\ntargets = [{{upstream = "local", model = "{model}"}}]\n'
