@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from adapters._http import HttpResponse, TransportError
+from adapters.bytez.api import MAX_ANSWER, output_of
 from adapters.faults import transport_fault
 from adapters.openai_api import whole
 from adapters.openai_api.failures import from_event, said
@@ -89,6 +90,9 @@ class RawTexts:
         self.full: bool | None = None
 
     async def read(self) -> str:
+        if not self._begun and (self._response.header("content-type") or "").startswith("application/json"):
+            self._begun = self._over = True
+            return await self._whole()
         while not self._over:
             data = await self._beginning() if not self._begun else await self._chunk()
             self._begun = True
@@ -96,6 +100,18 @@ class RawTexts:
             if text := self._text(data):
                 return text
         return ""
+
+    async def _whole(self) -> str:
+        """An answer that calls itself JSON: an error, or a text that came whole although a stream was asked for."""
+        try:
+            body = await self._response.read(MAX_ANSWER)
+        except TransportError as error:
+            raise transport_fault(error, self._upstream) from None
+        output = output_of(whole.decoded(body, self._upstream), self._upstream)
+        text = output.get("generated_text") if isinstance(output, dict) else output
+        if not isinstance(text, str):
+            raise whole.malformed(self._upstream, "an answer without a text")
+        return text
 
     async def _chunk(self) -> bytes:
         try:

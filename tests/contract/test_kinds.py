@@ -50,6 +50,7 @@ class Row:
     tools: bool = False
     counts: bool = True  # usage comes from upstream
     leaves: str = "closes"  # closes | abandons | cancels
+    breaks: int = 700  # bytes of a stream after which a cut is one in the middle
 
     @property
     def id(self) -> str:
@@ -173,7 +174,18 @@ ROWS = [
         leaves="cancels",
     ),
 ]
-ROWS.append(replace(ROWS[-1], name="vaikerai-events", hosts={"stream_hosts": "stream"}))
+# Models that are loaded first, and answer in raw text behind an echo of what they were told.
+ROWS.append(
+    replace(
+        next(row for row in ROWS if row.kind == "bytez"),
+        name="bytez-v1",
+        model="openai-community/gpt2",
+        create="/model/run$",
+        options={"api": '"v1"', "reads_per_s": "1000"},
+        breaks=70,
+    )
+)
+ROWS.append(replace(ROWS[-2], name="vaikerai-events", hosts={"stream_hosts": "stream"}))
 TOOL = {"type": "function", "function": {"name": "ferry", "parameters": {"type": "object"}, "strict": True}}
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}}
 
@@ -352,9 +364,9 @@ def test_an_unknown_outcome_is_not_tried_again(eager: Stage) -> None:
     assert len(eager.creates()) == 1
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if r.leaves == "closes"], ids=lambda row: row.kind)
+@pytest.mark.parametrize("row", [r for r in ROWS if r.leaves == "closes"], ids=lambda row: row.id)
 def test_a_stream_cut_in_the_middle_is_an_error(stage: Stage) -> None:
-    stage.double.script(faults.cut(700), path=stage.row.create)
+    stage.double.script(faults.cut(stage.row.breaks), path=stage.row.create)
     with pytest.raises(openai.APIError) as caught:
         list(stage.ask("one two three four five six seven eight nine ten", stream=True))
     assert caught.value.code == "upstream_error"

@@ -89,3 +89,17 @@ async def test_a_text_that_looks_like_an_error_is_a_text(text: str) -> None:
         double.script(faults.answer(200, text.encode(), answer), path="/model/run")
         body = json.loads(await drained(await upstream.open(chat_call(HERE), HERE)))
         assert body["choices"][0]["message"]["content"].strip() == text.strip()
+
+
+@pytest.mark.asyncio
+async def test_a_text_that_came_whole_and_json_that_is_none() -> None:
+    async with bytez(V1) as (double, upstream):
+        said = {"output": [{"generated_text": "hello there"}]}
+        double.script(faults.answer(200, said), path="/model/run")
+        body = json.loads(await drained(await upstream.open(chat_call(HERE), HERE)))
+        assert body["choices"][0]["message"]["content"].strip() == "there"  # behind the echo of what was asked
+        for fault in (faults.garbage_json(), faults.empty_200(), faults.answer(200, {"output": [7]})):
+            double.script(fault, path="/model/run")
+            with pytest.raises(UpstreamError) as caught:
+                await upstream.open(chat_call(HERE), HERE)
+            assert caught.value.fault is Fault.MALFORMED
