@@ -36,7 +36,14 @@ _ATTENTION_MOST = 256 << 20  # bytes of attention weights at once, without flash
 class Loaded:
     """What the worker serves. All but `prepare` belongs to the engine thread."""
 
-    def __init__(self, path: str, setup: Setup, on_progress: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        path: str,
+        setup: Setup,
+        on_progress: Callable[[float], None],
+        on_danger: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        """`on_danger` is told why the process may be gone in a moment: mtmd trusts the tensor list of a projector."""
         began = time.monotonic()
         ffi.start_backend()
         self.out = Output()
@@ -46,6 +53,7 @@ class Loaded:
         self.projector: Projector | None = None
         try:
             if setup.projector and setup.generates:
+                on_danger("the process ended over the projector: it lacks tensors, or there is too little memory")
                 self.projector = Projector(setup.projector, self.model, setup.threads, gpu=layers > 0)
             setup = _suited(setup, self.model, layers, self.projector)
             self.context = ffi.Context(self.model, setup) if setup.generates else None

@@ -87,7 +87,7 @@ class Ready(_Frame, frozen=True, tag="ready"):
 
 
 class Failed(_Frame, frozen=True, tag="failed"):
-    """The model could not be loaded; the process ends."""
+    """The model could not be loaded; the process ends. Said before what may end it; then Ready takes it back."""
 
     code: str
     message: str

@@ -322,6 +322,7 @@ class Engine:
 
     def _on_ready(self, info: ModelInfo) -> None:
         self.info = info
+        self._failed = None  # what was feared did not come
         self.state = "ready"
         self._report(1.0)
         for call in list(self._calls.values()):

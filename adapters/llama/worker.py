@@ -99,7 +99,7 @@ class Worker:
         if load is None:
             return 0
         try:
-            self._loaded = Loaded(load.path, load.setup, self._progress)
+            self._loaded = Loaded(load.path, load.setup, self._progress, self._in_danger)
         except LoadFailed as error:
             self._outbox.send(frames.Failed(spec.MALFORMED, str(error)))
             self._outbox.drain()
@@ -129,6 +129,11 @@ class Worker:
 
     def _progress(self, share: float) -> None:
         self._outbox.send(frames.Progress(share))
+
+    def _in_danger(self, reason: str) -> None:
+        """Last words ahead of time; a Ready takes them back."""
+        self._outbox.send(frames.Failed(spec.MALFORMED, reason))
+        self._outbox.drain()
 
     # -- the engine thread ----------------------------------------------------------------------------------------
 

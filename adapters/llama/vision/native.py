@@ -71,10 +71,11 @@ class Projector:
         mtmd.mtmd_helper_log_set(log_callback, None)
         params = mtmd.mtmd_context_params_default()
         self._marker = params.media_marker = self.marker.encode()
-        params.use_gpu, params.n_threads, params.print_timings, params.warmup = gpu, threads, False, False
+        params.use_gpu, params.n_threads, params.print_timings, params.warmup = gpu, threads, False, True
         self.ptr = mtmd.mtmd_init_from_file(path.encode("utf-8", "surrogateescape"), model.ptr, params)
         if not self.ptr:
-            raise LoadFailed(f"the projector cannot be loaded: {last_log() or 'llama.cpp gives no reason'}")
+            said = " ".join(last_log().replace(path, os.path.basename(path)).split())
+            raise LoadFailed(f"the projector cannot be loaded: {said or 'llama.cpp gives no reason'}")
         if not mtmd.mtmd_support_vision(self.ptr):
             self.close()
             raise LoadFailed("the projector cannot be loaded: it has no eyes (no vision encoder)")

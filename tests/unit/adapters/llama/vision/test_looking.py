@@ -1,0 +1,179 @@
+"""Pictures in the batch loop: a decode of their own, beside others, cached by what they show, given up when cancelled."""
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adapters.llama import ffi, spec
+from adapters.llama.prepare import Refusal
+from adapters.llama.spec import TokenLogprob
+from adapters.llama.vision import native
+from fakes.gguf_projector import Tower, png
+
+SIZE = Tower().tokens
+MODES = pytest.mark.parametrize("unified", [False, True])
+
+
+def pieces(tokens: list[TokenLogprob]) -> list[bytes]:
+    return [token.piece for token in tokens]
+
+
+def far(a: list[TokenLogprob], b: list[TokenLogprob]) -> float:
+    """How far the first token's alternatives are apart, in nats."""
+    left, right = dict(a[0].top), dict(b[0].top)
+    shared = left.keys() & right.keys()
+    return max([abs(left[piece] - right[piece]) for piece in shared], default=9.0)
+
+
+@MODES
+def test_the_same_picture_says_the_same_and_another_does_not(engine: Callable[..., Any], unified: bool) -> None:
+    one = engine(unified=unified, copy_min=1)
+    cold, usage = one.ask("what is it?", png(1))
+    assert usage.cached_tokens == 0
+    warm, again = one.ask("what is it?", png(1))
+    assert again.prompt_tokens == usage.prompt_tokens
+    assert again.cached_tokens == usage.prompt_tokens - 1, "the picture is known by what it shows"
+    assert one.loaded.scheduler.eye.pictures == 1
+    assert pieces(warm) == pieces(cold)
+    assert far(warm, cold) < 0.02
+    other, fresh = one.ask("what is it?", png(2))
+    assert one.loaded.scheduler.eye.pictures == 2
+    assert fresh.cached_tokens == one.prepared("what is it?", png(2)).pictures[0].start, "the words before, no more"
+    assert far(other, cold) > 0.02
+    words, few = one.ask("what is it?")
+    assert few.prompt_tokens < usage.prompt_tokens - SIZE
+    assert far(words, cold) > 0.02
+
+
+@MODES
+def test_the_cache_changes_nothing(engine: Callable[..., Any], unified: bool, assert_same: Callable[..., None]) -> None:
+    """Each conversation in a fresh engine, and all of them one after the other in one."""
+    asked = [("a", png(1)), ("a", png(1), png(2)), ("a", png(2), png(1)), ("a", png(1), png(3)), ("a",), ("a", png(1))]
+    shared = engine(unified=unified)
+    for given in asked:
+        alone, _ = engine(unified=unified).ask(*given)
+        together, _ = shared.ask(*given)
+        assert_same(alone, together)
+
+
+def test_what_comes_out_is_what_mtmd_alone_would_say(engine: Callable[..., Any]) -> None:
+    """mtmd's own loop over the same prompt, in a context of its own: the same likelihoods."""
+    one = engine()
+    said, _ = one.ask("what is it?", png(1), behind="say")
+    loaded = one.loaded
+    projector, mtmd = loaded.projector, native._mtmd()
+    text = f"<|im_start|>user\nwhat is it?\n{projector.marker}\nsay<|im_end|>\n<|im_start|>assistant\n".encode()
+    chunks = mtmd.mtmd_input_chunks_init()
+    bitmap = projector._bitmap(png(1), 0)
+    given = mtmd.mtmd_input_text(text, len(text), True, True)
+    array = (mtmd.mtmd_bitmap_p_ctypes * 1)(bitmap)
+    assert mtmd.mtmd_tokenize(projector.ptr, chunks, ctypes.byref(given), array, 1) == 0
+    context = ffi.Context(loaded.model, spec.Setup(n_ctx=512, n_seq=1, threads=1))
+    end = ffi.lib.llama_pos(0)
+    code = mtmd.mtmd_helper_eval_chunks(projector.ptr, context.ptr, chunks, 0, 0, 512, True, ctypes.byref(end))
+    assert code == 0
+    row = np.array(context.logits(1)[0], dtype=np.float64)
+    row -= np.log(np.exp(row - row.max()).sum()) + row.max()
+    best = int(row.argmax())
+    assert said[0].piece == loaded.model.vocab.pieces[best]
+    assert said[0].logprob == pytest.approx(row[best], abs=0.02)
+    context.close()
+    mtmd.mtmd_bitmap_free(bitmap)
+    mtmd.mtmd_input_chunks_free(chunks)
+
+
+@MODES
+def test_beside_others(engine: Callable[..., Any], unified: bool, assert_same: Callable[..., None]) -> None:
+    """Streams of words and calls with pictures at once: each says what it says alone."""
+    asked: list[tuple[Any, ...]] = [("one",), ("two",), ("three", png(1)), ("four", png(2), png(3))]
+    alone = [engine(unified=unified).ask(*given, max_tokens=40)[0] for given in asked]
+    shared = engine(unified=unified)
+    numbers = [shared.submit(*given, max_tokens=40) for given in asked[:2]]
+    for _ in range(6):
+        shared.step()
+    numbers += [shared.submit(*given, max_tokens=40) for given in asked[2:]]
+    shared.run()
+    for number, expected in zip(numbers, alone, strict=True):
+        assert_same(expected, shared.tokens(number))
+    eye = shared.loaded.scheduler.eye
+    assert (eye.pictures, eye.tokens) == (3, 3 * SIZE)
+
+
+def test_several_choices_and_small_pieces(engine: Callable[..., Any], assert_same: Callable[..., None]) -> None:
+    text = "z" * 70
+    whole, usage = engine().ask(text, png(1), behind=text)
+    for chunk in (1, 7, 64):
+        cut = engine(chunk=chunk)
+        assert_same(whole, cut.ask(text, png(1), behind=text)[0])
+    forked = engine()
+    number = forked.submit(text, png(1), behind=text, n=3)
+    forked.run()
+    assert forked.done[number].prompt_tokens == usage.prompt_tokens
+    for choice in range(3):
+        assert_same(whole, forked.tokens(number, choice))
+
+
+@MODES
+def test_cancelled_at_any_moment_nothing_is_held(engine: Callable[..., Any], unified: bool) -> None:
+    one = engine(unified=unified)
+    for steps in (0, 1, 2, 3, 5, 8):
+        number = one.submit("some words before " * 3, png(steps), png(90), behind="and after", max_tokens=500)
+        for _ in range(steps):
+            one.step()
+        one.loaded.cancel(number)
+        one.step()
+        kv = one.loaded.scheduler.kv
+        assert (kv.busy, kv.outstanding, one.loaded.busy) == (0, 0, False)
+        for slot in kv.slots:
+            assert one.loaded.context.pos_max(slot.seq) == slot.n - 1
+    assert one.ask("and now?", png(1))[1].completion_tokens == 12
+
+
+def test_a_crowd_with_cancels_leaks_nothing(engine: Callable[..., Any]) -> None:
+    one = engine(unified=True, n_ctx=1024)
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        images = [png(int(seed)) for seed in rng.integers(0, 4, rng.integers(0, 3))]
+        number = one.submit("w" * int(rng.integers(1, 40)), *images, max_tokens=int(rng.integers(1, 30)))
+        for _ in range(int(rng.integers(0, 6))):
+            one.step()
+        if rng.random() < 0.4:
+            one.loaded.cancel(number)
+    one.run()
+    kv = one.loaded.scheduler.kv
+    assert (kv.busy, kv.outstanding) == (0, 0)
+    assert kv.cells.free == kv.cells.size - kv.cells.held_by(list(kv.slots), None, 0)
+    assert not one.errors
+
+
+def test_a_failure_ends_that_call_alone(engine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    one = engine()
+    words = one.submit("words", max_tokens=60)
+    one.step()
+    show = one.loaded.projector.show
+    monkeypatch.setattr(one.loaded.projector, "show", lambda context, picture, seq: -1)
+    broken = one.submit("look", png(1))
+    one.run()
+    assert one.errors == {broken: spec.SERVER}
+    assert one.done[words].completion_tokens == 60
+    codes = iter([1])
+    monkeypatch.setattr(one.loaded.projector, "show", lambda *given: next(codes, None) or show(*given))
+    assert one.ask("look", png(1))[1].completion_tokens == 12, "no room: others' leftovers go, then it is read"
+
+
+def test_more_than_the_context_holds(engine: Callable[..., Any]) -> None:
+    one = engine(n_ctx=1024)  # 256 of each sequence
+    with pytest.raises(Refusal, match="maximum context length is 256") as caught:
+        one.prepared("a", *[png(seed) for seed in range(16)])
+    assert caught.value.code == spec.CONTEXT
+    with pytest.raises(Refusal, match="cannot be decoded") as caught:
+        one.prepared("a", b"no picture")
+    assert (caught.value.code, caught.value.param) == (spec.REFUSED, "messages")
+
+
+def test_penalties_look_at_words_alone(engine: Callable[..., Any]) -> None:
+    sampling = spec.Sampling(temperature=0.0, repetition_penalty=1.3, frequency_penalty=0.5, logprobs=True)
+    assert engine().ask("a", png(1), sampling=sampling)[1].completion_tokens == 12
