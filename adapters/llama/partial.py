@@ -43,6 +43,7 @@ class Notes(msgspec.Struct, kw_only=True):
     etag: str = ""
     size: int | None = None
     sha256: str = ""
+    packed: bool = False  # it came in a content coding, whose ranges are others: it cannot be gone on with
 
 
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +93,7 @@ class PartialFile:
         with contextlib.suppress(OSError, msgspec.MsgspecError):
             old = msgspec.json.decode(self._beside.read_bytes(), type=Notes)
             same = old.sha256 == self.part.sha256 if old.sha256 and self.part.sha256 else old.url == self.part.url
-            if same and self.part.size in (None, old.size):
+            if same and not old.packed and self.part.size in (None, old.size):
                 self.notes = old
                 self.notes.sha256 = self.part.sha256 or old.sha256
                 self._file.seek(0)
@@ -103,7 +104,7 @@ class PartialFile:
             self._forget()
 
     def headers(self) -> tuple[tuple[str, str], ...]:
-        if not self.done or not (self.notes.etag or self.notes.sha256):
+        if not self.done or self.notes.packed or not (self.notes.etag or self.notes.sha256):
             return ()  # nothing tells whether the file is still the same
         validator = self.notes.etag
         condition = (("if-range", validator),) if validator.startswith('"') else ()
@@ -127,8 +128,8 @@ class PartialFile:
             if self.done:
                 self._forget()  # it gives all of it again
             length = response.header("content-length") or ""
-            coded = response.header("content-encoding") not in (None, "identity")
-            self._expect(int(length) if length.isdigit() and not coded else None)
+            self.notes.packed = response.header("content-encoding") not in (None, "identity")
+            self._expect(int(length) if length.isdigit() and not self.notes.packed else None)
         self.notes.etag = etag
         self._linked(response)
         self._beside.write_bytes(msgspec.json.encode(self.notes))

@@ -136,6 +136,6 @@ def test_nothing_is_left(tmp_path: Path) -> None:
         assert socket.exists()
     until(
         lambda: not Path(f"/proc/{host}").exists() or "Z" in Path(f"/proc/{host}/stat").read_text().split(")")[1][:3],
-        15,
+        30,
     )
     assert not socket.parent.exists()

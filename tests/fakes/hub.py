@@ -5,6 +5,7 @@ so that what it lies about is really on the wire.
 """
 
 import contextlib
+import gzip
 import hashlib
 import json
 import re
@@ -29,7 +30,7 @@ class FakeHub:
         self._next: list[tuple[str, Any]] = []
 
     def behave(self, how: str, value: Any = None, times: int = 1) -> None:
-        """cut, ignore_range, wrong_range, status, longer, shorter, redirect, gone."""
+        """cut, ignore_range, wrong_range, status, longer, shorter, redirect, gone, packed, packed_cut."""
         self._next += [(how, value)] * times
 
     def gets(self) -> list[dict[str, str]]:
@@ -81,6 +82,9 @@ class FakeHub:
             return b"", True
         if how == "redirect":
             return _raw(302, b"", {"location": value}), False
+        if how in ("packed", "packed_cut"):
+            raw = _raw(200, gzip.compress(content), {"etag": etag, "content-encoding": "gzip"})
+            return (raw[: len(raw) // 2], True) if how == "packed_cut" else (raw, False)
         wanted = re.match(r"^bytes=(\d+)-$", headers.get("range", ""))
         if headers.get("if-range", etag) != etag or how == "ignore_range":
             wanted = None

@@ -229,6 +229,15 @@ async def test_what_is_no_model_is_not_kept(hub: FakeHub, downloader: Downloader
 
 
 @pytest.mark.asyncio
+async def test_a_server_that_packs_unasked(hub: FakeHub, downloader: Downloader, tmp_path: Path) -> None:
+    """A range of what is packed is no range of the file: what was cut begins again."""
+    hub.behave("packed_cut")
+    hub.behave("packed")
+    assert content(await downloader.fetch(part(hub), tmp_path)) == CONTENT
+    assert all("range" not in headers for headers in hub.gets())
+
+
+@pytest.mark.asyncio
 async def test_two_at_once(hub: FakeHub, downloader: Downloader, tmp_path: Path) -> None:
     results = await asyncio.gather(*(downloader.fetch(part(hub), tmp_path) for _ in range(2)), return_exceptions=True)
     refused = [result for result in results if isinstance(result, UpstreamError)]
