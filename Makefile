@@ -15,6 +15,8 @@ UV := $(or $(shell command -v uv 2>/dev/null),.cache/uv/bin/uv)
 export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE ?= copy
 NODE_SUITE := tests/e2e/node
+# Each prints its figures beside those of its peers in the same run; gpu says so where there is none.
+BENCH ?= gateway accounts transport limits_soak speech engine engine_peers gpu
 WEEK_AGO = $(shell $(PYTHON) -c 'import datetime as d; print(d.date.today() - d.timedelta(days=7))')
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --exclude-newer $(WEEK_AGO) pyproject.toml
 
@@ -40,8 +42,8 @@ check: $(VENV)/.testing ## lint, format, types, architecture
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/architecture
 
-bench: $(VENV)/.testing ## the benchmarks; each figure beside its peers of the same run
-	@for file in tests/bench/*.py; do echo "== $$file"; PYTHONPATH=.:tests $(BIN)/python $$file $(ARGS); done
+bench: $(VENV)/.testing ## the benchmarks, one after the other; BENCH=gateway ARGS="--seconds 2" for one of them
+	@for name in $(BENCH); do echo "== tests/bench/$$name.py"; PYTHONPATH=.:tests $(BIN)/python tests/bench/$$name.py $(ARGS); done
 
 fmt: $(VENV)/.testing ## format, and mend what the linter can mend
 	@$(BIN)/ruff format

@@ -11,8 +11,8 @@ EXEMPT = {"proxy/__main__.py", "adapters/options.py"}
 # Scripts that a tool runs by path; the test of `proxy.ledger.migrate` runs them all.
 SCRIPTS = "/migrations/"
 UNTESTED_AT_MOST = 3  # lower it with the list
-# Tests of what is no module: the scripts of deploy/, and the demo model's file with the corpus it was trained on.
-OF_NO_MODULE = ("tests/unit/deploy/", "tests/unit/adapters/llama/demo/")
+# Tests of what is no module: the scripts of deploy/, the benchmarks, and the demo model's file with the corpus it was trained on.
+OF_NO_MODULE = ("tests/unit/deploy/", "tests/unit/bench/", "tests/unit/adapters/llama/demo/")
 
 
 def mirrored(file: str) -> str:
