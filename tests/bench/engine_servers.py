@@ -168,9 +168,9 @@ def _healthy(port: int) -> float:
 
 
 @contextmanager
-def llama_server_plain(**settings: Any) -> Iterator[Subject]:
+def llama_server_plain(model: Path, **settings: Any) -> Iterator[Subject]:
     """With plain attention, which the engine takes without a GPU, instead of llama-server's choice (flash attention)."""
-    with llama_server(**settings, more="-fa off") as subject:
+    with llama_server(model, **settings, more="-fa off") as subject:
         subject.name = "llama-server -fa off"
         yield subject
 
