@@ -155,7 +155,8 @@ def test_when_the_journal_is_full_too_new_calls_are_refused_before_anything_is_s
         until(lambda: gate.app.accounts.store.peek(slots) == 5)
 
 
-def test_postgresql_restarted_under_load(double: Counting) -> None:
+def test_postgresql_restarted_under_load(double: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAGHETTO_PEPPER", "p" * 40)  # without one, it would be made in the working folder
     server = Postgres()
     try:
         server.start()
