@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -83,6 +84,19 @@ def workers() -> int:
     """How many processes of this server ask the same upstreams; each has an engine of its own."""
     said = os.environ.get("TRAGHETTO_WORKERS", "")
     return max(1, int(said)) if said.isdecimal() else 1
+
+
+class Followed(Protocol):
+    """A job, as far as its latest look goes."""
+
+    @property
+    def latest(self) -> Look | None: ...
+
+
+def note_of(seen: Sequence[Followed]) -> str:
+    """How the last of these jobs goes, in a line."""
+    latest = seen[-1].latest if seen else None
+    return latest.note if latest is not None else "submitted"
 
 
 class Clock(Protocol):

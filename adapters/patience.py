@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from adapters.replies import Source, Stream
+from adapters.replies import Source, Stream, Whole
 from proxy.call import Ending, Usage
 from proxy.stream import comment
 
@@ -30,6 +30,38 @@ async def opened(
         source, first = task.result()
         return Stream(source, first)
     return Stream(Waiting(task, say), comment(say()))
+
+
+async def awaited(
+    making: Coroutine[Any, Any, Whole], say: Callable[[], str], *, commit_after_s: float = COMMIT_AFTER_S
+) -> Stream:
+    """As `opened`, for an answer that comes in one piece although a stream was asked for: its events all at once."""
+    headers: list[tuple[str, str]] = []
+
+    async def opening() -> Opened:
+        whole = await making
+        headers.extend(whole.headers)
+        return Spent(whole.usage), await whole.next()
+
+    stream = await opened(opening(), say, commit_after_s=commit_after_s)
+    stream.headers += headers  # those of an answer that came after the first comment are too late
+    return stream
+
+
+class Spent:
+    """A Source whose only piece was given away with it."""
+
+    __slots__ = ("ending", "usage")
+
+    def __init__(self, usage: Usage | None) -> None:
+        self.usage = usage
+        self.ending: Ending | None = Ending.FINISHED
+
+    async def read(self) -> bytes:
+        return b""
+
+    def close(self) -> None:
+        return None
 
 
 def _abandon(task: "asyncio.Task[Opened]") -> None:

@@ -7,6 +7,7 @@ client left is followed, rarely, until it ends. Results come once: a read under 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
@@ -16,10 +17,11 @@ from adapters.aime.answers import ended_badly, look_of, refusal
 from adapters.aime.inputs import CAPS, USUAL, Schema, inputs_of
 from adapters.aime.media import draw, speak
 from adapters.faults import transport_fault
-from adapters.job_pace import Look, Manner, Phase
+from adapters.job_pace import Look, Manner, Phase, note_of
 from adapters.jobs import Job, JobEngine
 from adapters.line import client_of, once
 from adapters.options import AimeOptions
+from adapters.patience import awaited
 from adapters.text_chat import TextChat, reply_of
 from adapters.text_filters import Cumulative
 from proxy import log
@@ -69,7 +71,11 @@ class Aime:
         return await reply_of(call, TextChat(call, texts, stops=inputs.stops, limit=inputs.limit), texts)
 
     async def _draw(self, call: Call, target: Target) -> Reply:
-        return await draw(call, target, await self._schema(target.model), self._result)
+        schema = await self._schema(target.model)
+        if not call.stream:
+            return await draw(call, target, schema, self._result)
+        seen: list[Job] = []
+        return await awaited(draw(call, target, schema, partial(self._result, seen=seen)), lambda: note_of(seen))
 
     async def _speak(self, call: Call, target: Target) -> Reply:
         return await speak(call, target, await self._schema(target.model), self._result)
@@ -85,9 +91,11 @@ class Aime:
 
         return self.engine.watch(identity, poll, deadline_s=self.options.timeout.total_s, manner=manner)
 
-    async def _result(self, model: str, given: dict[str, Any]) -> dict[str, Any]:
-        """A job to its good end → its result. Raises UpstreamError; leaving abandons it."""
+    async def _result(self, model: str, given: dict[str, Any], *, seen: list[Job] | None = None) -> dict[str, Any]:
+        """A job to its good end → its result. Raises UpstreamError; leaving abandons it. `seen` gets to hold the job."""
         job = await self._start(model, given)
+        if seen is not None:
+            seen.append(job)
         try:
             look = await job.result()
         except BaseException:

@@ -6,7 +6,8 @@ from urllib.parse import urlencode
 
 from adapters._http import HttpClient
 from adapters.download import files_of
-from adapters.jobs import JobEngine
+from adapters.job_pace import note_of
+from adapters.jobs import Job, JobEngine
 from adapters.line import client_of
 from adapters.novita.llm import Llm
 from adapters.novita.orders import SYNC
@@ -15,6 +16,7 @@ from adapters.novita.sounds import speak
 from adapters.novita.tasks import Tasks
 from adapters.openai_api.other import Others
 from adapters.options import NovitaOptions
+from adapters.patience import awaited
 from proxy.call import Call, Operation, Target
 from proxy.ports import Caps, Reply
 
@@ -32,11 +34,11 @@ class Novita(Llm):
     def __init__(self, name: str, options: NovitaOptions, client: HttpClient) -> None:
         super().__init__(name, options, client)
         self._tasks = Tasks(name, options, client)
-        pictures = Pictures(self._tasks, files_of(name, options))
+        self._pictures = pictures = Pictures(self._tasks, files_of(name, options))
         self._served: dict[Operation, Callable[[Call, Target], Awaitable[Reply]]] = {
             Operation.EMBEDDINGS: Others(name, self.options, _EMBEDDINGS, self._send).open,
             Operation.SPEECH: self._speak,
-            Operation.IMAGES: pictures.draw,
+            Operation.IMAGES: self._draw,
             Operation.IMAGE_EDIT: pictures.edit,
             Operation.UPSCALE: pictures.enlarge,
         }
@@ -50,6 +52,12 @@ class Novita(Llm):
         if (serve := self._served.get(call.operation)) is not None:
             return await serve(call, target)
         return await super().open(call, target)
+
+    async def _draw(self, call: Call, target: Target) -> Reply:
+        if not call.stream:
+            return await self._pictures.draw(call, target)
+        seen: list[Job] = []
+        return await awaited(self._pictures.draw(call, target, seen), lambda: note_of(seen))
 
     async def _speak(self, call: Call, target: Target) -> Reply:
         return await speak(call, target, self._tasks)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from adapters.download import IMAGE, Downloads
 from adapters.drawn import Drawn, finished, made
+from adapters.jobs import Job
 from adapters.novita.orders import DEFAULTS, SIDES, adult, extra_of, wish_of
 from adapters.novita.tasks import Tasks
 from adapters.replies import Whole
@@ -50,8 +51,8 @@ class Pictures:
         self._name = tasks.name
         self._downloads = downloads
 
-    async def draw(self, call: Call, target: Target) -> Whole:
-        """image/generate and images/generations."""
+    async def draw(self, call: Call, target: Target, seen: list[Job] | None = None) -> Whole:
+        """image/generate and images/generations. `seen` gets to hold the job, for who wants to know how it goes."""
         assert call.plan is not None
         order: images.Order = call.request
         images.suits(order, call.plan.model)
@@ -59,7 +60,7 @@ class Pictures:
         call.dropped = wish.dropped
         began = time.perf_counter()
         if "request" in wish.body:
-            answer = await self._tasks.result(wish.path, wish.body)
+            answer = await self._tasks.result(wish.path, wish.body, seen)
         else:
             answer = await self._tasks.ask("POST", wish.path, wish.body)
         took = _seconds(answer) or time.perf_counter() - began

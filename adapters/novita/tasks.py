@@ -11,7 +11,7 @@ from adapters._http import HttpClient, HttpResponse, TransportError
 from adapters.accents import object_in
 from adapters.faults import retry_after_s, transport_fault
 from adapters.job_pace import Look, Phase
-from adapters.jobs import JobEngine
+from adapters.jobs import Job, JobEngine
 from adapters.line import once
 from adapters.novita.reasons import ended_badly, look_of, refusal, task_of
 from adapters.options import NovitaOptions
@@ -59,8 +59,8 @@ class Tasks:
             failed.accepted = None  # somebody in between: whether the work was begun is not known
         raise failed
 
-    async def result(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """A task from its creation to its good end → its images and what came with them."""
+    async def result(self, path: str, body: dict[str, Any], seen: list[Job] | None = None) -> dict[str, Any]:
+        """A task from its creation to its good end → its images and what came with them. `seen` gets to hold the job."""
         identity = task_of(await self.ask("POST", path, body), self.name)
         query = urlencode({"task_id": identity})
 
@@ -68,6 +68,8 @@ class Tasks:
             return look_of(await self.ask("GET", "/v3/async/task-result", query=query), self.name)
 
         job = self.engine.watch(identity, poll, deadline_s=self.options.timeout.total_s)
+        if seen is not None:
+            seen.append(job)
         try:
             look = await job.result()
         except BaseException:

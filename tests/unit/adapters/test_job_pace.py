@@ -2,7 +2,7 @@
 
 import pytest
 
-from adapters.job_pace import Look, Manner, Phase, wait_s, workers
+from adapters.job_pace import Look, Manner, Phase, note_of, wait_s, workers
 
 QUEUED, RUNNING = Look(Phase.QUEUED), Look(Phase.RUNNING)
 
@@ -46,3 +46,12 @@ def test_workers(monkeypatch: pytest.MonkeyPatch, said: str | None, count: int) 
     else:
         monkeypatch.setenv("TRAGHETTO_WORKERS", said)
     assert workers() == count
+
+
+def test_how_the_last_job_goes() -> None:
+    class One:
+        def __init__(self, latest: Look | None) -> None:
+            self.latest = latest
+
+    assert note_of([]) == note_of([One(None)]) == "submitted"
+    assert note_of([One(None), One(Look(Phase.QUEUED, position=3))]) == "status=queued queue_position=3"

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from adapters import patience
-from adapters.patience import Waiting, opened
-from adapters.replies import Source
+from adapters.patience import Waiting, awaited, opened
+from adapters.replies import Source, Whole
 from proxy.call import Ending, Usage
 from proxy.errors import Fault, UpstreamError
 from proxy.stream import comment
@@ -125,3 +125,35 @@ async def test_closing_once_it_is_open_and_was_not_read() -> None:
     await asyncio.wait({task})
     Waiting(task, said).close()
     assert opening.source.closed == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("late", [False, True])
+async def test_an_answer_in_one_piece_is_waited_for_with_comments(late: bool) -> None:
+    go = asyncio.Event()
+    if not late:
+        go.set()
+
+    async def making() -> Whole:
+        await go.wait()
+        return Whole(b"data: picture\n\n", Usage(images=1), headers=[("x-flag", "true")])
+
+    stream = await awaited(making(), said, commit_after_s=0.01)
+    if late:
+        assert await stream.next() == comment("loading: 40%")
+        assert stream.ending is None
+        go.set()
+    assert await stream.next() == b"data: picture\n\n"
+    assert (stream.ending, stream.usage) == (Ending.FINISHED, Usage(images=1))
+    assert stream.headers == ([] if late else [("x-flag", "true")])
+    assert await stream.next() == b""
+    stream.close()
+
+
+@pytest.mark.asyncio
+async def test_an_answer_that_fails_in_time_is_a_status() -> None:
+    async def making() -> Whole:
+        raise UpstreamError(Fault.SERVER, "no")
+
+    with pytest.raises(UpstreamError):
+        await awaited(making(), said)

@@ -122,3 +122,11 @@ async def test_what_cannot_be_spoken_or_drawn() -> None:
             with pytest.raises(NotSupported):
                 await aime.open(call, CHATS)
         assert double.created == 0
+
+
+async def test_a_stream_tells_how_the_job_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.patience.awaited.__kwdefaults__", {"commit_after_s": 0.01})
+    async with lab(pace=Pace(queue=0.3, image=0.3)) as (_, aime):
+        reply = await aime.open(draw_call(DRAWS, size="256x256", stream=True), DRAWS)
+        assert (await reply.next()).startswith(b": ")
+        assert (await drained(reply)).count(b"image_generation.completed") == 1

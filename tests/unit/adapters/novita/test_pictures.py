@@ -8,6 +8,7 @@ import pytest
 
 from fakes.calls import drained, draw_call, edit_call, generate_call, upscale_call
 from fakes.doubles import faults, media
+from fakes.doubles.clockwork import Pace
 from fakes.hostile_images import picture
 from fakes.novitas import novita
 from proxy.call import Target
@@ -110,3 +111,13 @@ async def test_an_answer_without_a_picture() -> None:
         double.script(faults.answer(200, {"image_file": "!!"}), path="remove-text")
         with pytest.raises(UpstreamError):
             await upstream.open(edit_call(there, SMALL), there)
+
+
+async def test_a_stream_tells_how_the_job_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.patience.awaited.__kwdefaults__", {"commit_after_s": 0.01})
+    async with novita(pace=Pace(queue=0.3, image=0.3)) as (_, upstream):
+        reply = await upstream.open(draw_call(DRAWS, size="256x256", stream=True), DRAWS)
+        assert (await reply.next()).startswith(b": ")
+        body = await drained(reply)
+        assert body.count(b"image_generation.completed") == 1
+        assert reply.usage.images == 1
