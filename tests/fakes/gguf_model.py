@@ -43,6 +43,7 @@ class Shape:
     pooling: int | None = None
     licence: str | None = None
     window: int | None = None  # sliding window attention, with arch="gemma2"-like support only
+    sections: tuple[int, int, int, int] | None = None  # M-RoPE, with arch="qwen2vl": halves of a head per axis
     endless: bool = False  # its control tokens have the logit 0: a greedy answer goes on to its limit
 
 
@@ -108,6 +109,8 @@ def header(writer: gguf.GGUFWriter, shape: Shape, name: str) -> None:
         writer.add_pooling_type(gguf.PoolingType(shape.pooling))
     if shape.window is not None:
         writer.add_sliding_window(shape.window)
+    if shape.sections is not None:
+        writer.add_array(f"{shape.arch}.rope.dimension_sections", list(shape.sections))
     tokens, kinds, merges = vocabulary(shape.vocab)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")

@@ -1,6 +1,7 @@
-"""Builds small projectors (mmproj files) with random weights: a CLIP tower of a few layers and LLaVA's two-layer MLP.
+"""Builds small projectors (mmproj files) with random weights: a tower of a few layers, and one of three ways out of it.
 
-Real files that llama.cpp's mtmd loads beside a model whose width is `out`.
+`mlp` is LLaVA's; `gemma3` pools and wants its pictures read without causal attention; `qwen2vl_merger` takes pictures of
+any size and belongs to models with M-RoPE. Real files that llama.cpp's mtmd loads beside a model whose width is `out`.
 """
 
 import dataclasses
@@ -14,8 +15,9 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Tower:
-    """`size` pixels square in patches of `patch`; (size / patch)² tokens of `out` numbers each."""
+    """`size` pixels square in patches of `patch`; so many squared are the tokens of `out` numbers each (`mlp`)."""
 
+    kind: str = "mlp"
     size: int = 56
     patch: int = 14
     width: int = 32
@@ -35,7 +37,7 @@ def build_projector(path: Path, tower: Tower = Tower(), *, leave_out: str = "") 
     rng = np.random.default_rng(tower.seed)
     writer = gguf.GGUFWriter(str(path), "clip")
     writer.add_bool("clip.has_vision_encoder", True)
-    writer.add_string("clip.projector_type", "mlp")
+    writer.add_string("clip.projector_type", tower.kind)
     writer.add_bool("clip.use_gelu", True)
     for key, value in {
         "image_size": tower.size,
@@ -61,9 +63,15 @@ def build_projector(path: Path, tower: Tower = Tower(), *, leave_out: str = "") 
         tensor(f"{name}.weight", rows, columns)
         tensor(f"{name}.bias", rows, scale=0.1)
 
-    tensor("v.class_embd", d)
     tensor("v.patch_embd.weight", d, 3, tower.patch, tower.patch, scale=0.1)
-    tensor("v.position_embd.weight", tower.tokens + 1, d, scale=0.2)
+    if tower.kind == "mlp":
+        tensor("v.class_embd", d)
+        tensor("v.position_embd.weight", tower.tokens + 1, d, scale=0.2)
+    elif tower.kind == "gemma3":
+        writer.add_uint32("clip.vision.projector.scale_factor", 2)
+        tensor("v.position_embd.weight", tower.tokens, d, scale=0.2)
+    else:
+        tensor("v.patch_embd.weight.1", d, 3, tower.patch, tower.patch, scale=0.1)
     for i in range(tower.layers):
         for part in ("attn_q", "attn_k", "attn_v", "attn_out"):
             layer(f"v.blk.{i}.{part}", d, d)
@@ -72,8 +80,13 @@ def build_projector(path: Path, tower: Tower = Tower(), *, leave_out: str = "") 
         for norm in ("ln1", "ln2"):
             tensor(f"v.blk.{i}.{norm}.weight", d, scale=1.0)
             tensor(f"v.blk.{i}.{norm}.bias", d, scale=0.1)
-    layer("mm.0", tower.out, d)
-    layer("mm.2", tower.out, tower.out)
+    if tower.kind == "gemma3":
+        tensor("mm.input_projection.weight", d, tower.out, scale=d**-0.5)
+        tensor("mm.soft_emb_norm.weight", d, scale=1.0)
+    else:
+        inner = tower.out if tower.kind == "mlp" else 4 * d
+        layer("mm.0", inner, d if tower.kind == "mlp" else inner)
+        layer("mm.2", tower.out, inner)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -2,6 +2,8 @@
 
 import ctypes
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,8 @@ from adapters.llama import ffi, spec
 from adapters.llama.prepare import Refusal
 from adapters.llama.spec import TokenLogprob
 from adapters.llama.vision import native
-from fakes.gguf_projector import Tower, png
+from fakes.gguf_model import Shape, build
+from fakes.gguf_projector import Tower, build_projector, png
 
 SIZE = Tower().tokens
 MODES = pytest.mark.parametrize("unified", [False, True])
@@ -59,30 +62,89 @@ def test_the_cache_changes_nothing(engine: Callable[..., Any], unified: bool, as
         assert_same(alone, together)
 
 
-def test_what_comes_out_is_what_mtmd_alone_would_say(engine: Callable[..., Any]) -> None:
-    """mtmd's own loop over the same prompt, in a context of its own: the same likelihoods."""
-    one = engine()
-    said, _ = one.ask("what is it?", png(1), behind="say")
-    loaded = one.loaded
-    projector, mtmd = loaded.projector, native._mtmd()
-    text = f"<|im_start|>user\nwhat is it?\n{projector.marker}\nsay<|im_end|>\n<|im_start|>assistant\n".encode()
+def _alone(one: Any, text: bytes, image: bytes) -> np.ndarray:
+    """Log likelihoods behind a prompt, by mtmd's own loop in a context of its own."""
+    projector, mtmd = one.loaded.projector, native._mtmd()
     chunks = mtmd.mtmd_input_chunks_init()
-    bitmap = projector._bitmap(png(1), 0)
+    bitmap = projector._bitmap(image, 0)
     given = mtmd.mtmd_input_text(text, len(text), True, True)
     array = (mtmd.mtmd_bitmap_p_ctypes * 1)(bitmap)
     assert mtmd.mtmd_tokenize(projector.ptr, chunks, ctypes.byref(given), array, 1) == 0
-    context = ffi.Context(loaded.model, spec.Setup(n_ctx=512, n_seq=1, threads=1))
+    context = ffi.Context(one.loaded.model, spec.Setup(n_ctx=512, n_seq=1, threads=1))
     end = ffi.lib.llama_pos(0)
     code = mtmd.mtmd_helper_eval_chunks(projector.ptr, context.ptr, chunks, 0, 0, 512, True, ctypes.byref(end))
     assert code == 0
     row = np.array(context.logits(1)[0], dtype=np.float64)
     row -= np.log(np.exp(row - row.max()).sum()) + row.max()
-    best = int(row.argmax())
-    assert said[0].piece == loaded.model.vocab.pieces[best]
-    assert said[0].logprob == pytest.approx(row[best], abs=0.02)
     context.close()
     mtmd.mtmd_bitmap_free(bitmap)
     mtmd.mtmd_input_chunks_free(chunks)
+    return row
+
+
+@pytest.fixture(params=["mlp", "gemma3", "qwen2vl_merger"])
+def kind(request: pytest.FixtureRequest, engine: Callable[..., Any], tmp_path: Path) -> tuple[str, Callable[..., Any]]:
+    """Plain; read without causal attention; with M-RoPE. And engines of it."""
+    shape, tower = Shape(kind="f32"), Tower(kind=request.param)
+    if request.param == "gemma3":
+        tower = Tower(kind=request.param, size=112)
+    elif request.param != "mlp":
+        shape = Shape(kind="f32", arch="qwen2vl", sections=(2, 3, 3, 0))
+    model, eyes = build(tmp_path / "model.gguf", shape), build_projector(tmp_path / "eyes.gguf", tower)
+    return request.param, partial(engine, model, projector=str(eyes), n_ubatch=32)
+
+
+def test_what_comes_out_is_what_mtmd_alone_would_say(kind: tuple[str, Callable[..., Any]]) -> None:
+    one = kind[1](unified=True)
+    image = png(1, 168, 112)
+    said, _ = one.ask("what is it?", image, behind="say")
+    marker = one.loaded.projector.marker
+    row = _alone(
+        one, f"<|im_start|>user\nwhat is it?\n{marker}\nsay<|im_end|>\n<|im_start|>assistant\n".encode(), image
+    )
+    best = int(row.argmax())
+    assert said[0].piece == one.loaded.model.vocab.pieces[best]
+    assert said[0].logprob == pytest.approx(row[best], abs=0.02)
+
+
+def test_every_kind_is_cached_and_batched(
+    kind: tuple[str, Callable[..., Any]], assert_same: Callable[..., None]
+) -> None:
+    name, make = kind
+    image, other = png(1, 168, 112), png(2, 168, 112)
+    asked: list[tuple[Any, ...]] = [("one",), ("two", image), ("three", other, image)]
+    alone = [make().ask(*given) for given in asked]
+    shared = make(copy_min=1)
+    loaded = shared.loaded
+    numbers = [shared.submit(*given) for given in asked]
+    shared.run()
+    for number, (expected, usage) in zip(numbers, alone, strict=True):
+        assert_same(expected, shared.tokens(number))
+        assert shared.done[number].prompt_tokens == usage.prompt_tokens
+    read = loaded.scheduler.eye.pictures
+    again, usage = shared.ask(*asked[2])
+    assert_same(alone[2][0], again)
+    assert (loaded.scheduler.eye.pictures, usage.cached_tokens) == (read, usage.prompt_tokens - 1)
+    pictures = shared.prepared(*asked[2]).pictures
+    assert (loaded.projector.m_rope, loaded.projector.non_causal) == (name == "qwen2vl_merger", name == "gemma3")
+    assert [p.tokens > p.positions for p in pictures] == [loaded.projector.m_rope] * 2
+
+
+def test_with_m_rope_a_picture_takes_the_memory_of_its_tokens(engine: Callable[..., Any], tmp_path: Path) -> None:
+    """6 positions, 24 cells: the context is full when the cells are."""
+    model = build(tmp_path / "model.gguf", Shape(arch="qwen2vl", sections=(2, 3, 3, 0)))
+    eyes = build_projector(tmp_path / "eyes.gguf", Tower(kind="qwen2vl_merger"))
+    one = engine(model, projector=str(eyes), n_ctx=1024, n_seq=2, unified=True)
+    images = [png(seed, 168, 112) for seed in range(6)]
+    call = one.prepared("a", *images, max_tokens=500)
+    assert not one.loaded.context.unified
+    cells = len(call.prompt) + 6 * 18
+    assert (call.tokens(len(call.prompt)), call.limit) == (cells, 512 - cells)
+    one.loaded.submit(call)
+    one.run()
+    assert one.done[call.id].completion_tokens == 512 - cells
+    with pytest.raises(Refusal, match="maximum context length is 512"):
+        one.prepared("a", *images, *images)
 
 
 @MODES
