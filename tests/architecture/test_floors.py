@@ -18,7 +18,6 @@ GROUND = {"proxy.errors": set[str](), "proxy.config": {"proxy.errors"}, "proxy.s
 
 GUESTS = {
     "aiohttp": {"adapters._http"},
-    "aiosqlite": {"proxy.ledger", "proxy.keys"},
     "alembic": {"proxy.ledger", "proxy.keys"},
     "asyncpg": {"proxy.ledger", "proxy.keys"},
     "av": {"proxy.media"},
