@@ -2,7 +2,8 @@
 
 Owns running estimates of decode-only steps and a controller: after each step with one prompt in it, it aims the next at
 `gap_factor` times a decode-only one, so that nobody's stream stutters. The more prompts wait, the longer a step may be:
-one stream's smoothness is not worth many others' first token, and reading many prompts in crumbs costs everybody.
+one stream's smoothness is not worth many others' first token, and reading many prompts in crumbs costs everybody. Where
+more calls wait than generate, the generating ones do not count.
 Refuses to know calls and why steps take long. Invariants: never fewer than `FLOOR` tokens, so that prompts finish; never
 more than what was set, or twice that where several wait.
 """
@@ -58,6 +59,8 @@ class Pace:
             chunk = min(max(self._fitting(decoding, 1) / 2, FLOOR), self._most)
             if self._alone:
                 self._chunks[size] = chunk
+        if prompts > decoding:
+            return int(2 * self._most)  # most callers wait for their first token
         if prompts > 1:
             chunk = max(chunk, min(self._fitting(decoding, prompts) * _CAUTION, 2 * self._most))
         return int(chunk)

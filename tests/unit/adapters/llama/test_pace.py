@@ -66,12 +66,12 @@ def test_many_prompts_are_read_in_larger_pieces() -> None:
     pace = Pace(256, 2.5)
     pace.observe(0, 500, 0.5)
     for _ in range(20):
-        pace.observe(2, 0, 0.010)
-    one, few, many = (pace.chunk(2, prompts) for prompts in (1, 4, 60))
+        pace.observe(8, 0, 0.010)
+    one, few, most = (pace.chunk(8, prompts) for prompts in (1, 4, 9))
     assert one <= 15, "the gap rule: 1.5 steps' worth of tokens"
-    assert 4 * one < few < many == 512
-    pace.observe(2, many, 0.7, 60)
-    assert pace.chunk(2) == one, "what many prompts took says nothing about one"
+    assert 4 * one < few < most == 512
+    pace.observe(8, most, 0.7, 9)
+    assert pace.chunk(8) == one, "what many prompts took says nothing about one"
 
 
 def test_what_fits_beside_few_calls_is_not_what_fits_beside_many() -> None:
