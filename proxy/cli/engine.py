@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from proxy.ports import HoldsModels, Instance
 
 TELL_S = 2.0
-OPTIONS = ("parallel", "context_tokens", "gpu_layers", "threads", "kv_type", "queue")
+OPTIONS = ("parallel", "context_tokens", "gpu_layers", "threads", "kv_type", "queue", "projector")
 
 
 @click.command()
@@ -58,6 +58,7 @@ OPTIONS = ("parallel", "context_tokens", "gpu_layers", "threads", "kv_type", "qu
 @click.option("--threads", type=click.IntRange(1), help="Threads of one model.")
 @click.option("--kv-type", type=click.Choice(["f16", "q8_0", "q4_0"]), help="Number format of the cache.")
 @click.option("--queue", type=click.IntRange(0), help="Calls that may wait.")
+@click.option("--projector", metavar="FILE", help="An mmproj file, for models that see.")
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )

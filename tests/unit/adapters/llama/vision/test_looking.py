@@ -239,3 +239,16 @@ def test_more_than_the_context_holds(engine: Callable[..., Any]) -> None:
 def test_penalties_look_at_words_alone(engine: Callable[..., Any]) -> None:
     sampling = spec.Sampling(temperature=0.0, repetition_penalty=1.3, frequency_penalty=0.5, logprobs=True)
     assert engine().ask("a", png(1), sampling=sampling)[1].completion_tokens == 12
+
+
+def test_tokens_drawn_where_the_model_runs(engine: Callable[..., Any]) -> None:
+    """A sampler that waits in the graph is not disturbed by rows that are no tokens."""
+    said = []
+    for there in (False, True):
+        one = engine(backend_sampling=there)
+        assert one.loaded.scheduler.device.works is there
+        sampling = spec.Sampling(temperature=0.0)
+        numbers = [one.submit("words", sampling=sampling), one.submit("look", png(1), sampling=sampling)]
+        one.run()
+        said.append([[delta.events for delta in one.deltas[number]] for number in numbers])
+    assert said[0] == said[1]
