@@ -1,4 +1,4 @@
-"""Counters and histograms in Prometheus' format. Overhead is a call's time less the time its upstreams had it.
+"""Counters and histograms in Prometheus' format, kept in plain dictionaries and rendered at a scrape.
 
 Label values are few and ours: paths of the route table, upstream names, endings. Nothing a caller chooses becomes a label.
 """
