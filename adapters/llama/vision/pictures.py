@@ -7,7 +7,7 @@ nowhere else; what goes on is a whole PNG, JPEG or GIF of bounded size by its he
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -26,6 +26,7 @@ ALL_PIXELS = MAX_PIXELS
 FLATTEST = 200  # times as long as wide, or the other way round
 TIMEOUT_S = 20.0
 _AT_ONCE = 8
+_ORIENTATION, _MOST_TAGS = 0x0112, 200  # of EXIF
 
 
 class Pictures:
@@ -81,7 +82,10 @@ class Pictures:
             raise BadRequest(f"{where}: {said}.", param=where)
         if header.format == "webp":  # what the engine's own decoder does not know
             return (await images.convert(payload, images.Finish("png"))).data, header
-        return payload.read(), header
+        data = payload.read()
+        if header.format == "jpeg" and lies(data):
+            return (await images.convert(payload, images.Finish("jpeg", quality=95))).data, header
+        return data, header
 
     async def _payload(self, where: str, url: str) -> Payload:
         if url[:5].lower() == "data:":
@@ -102,6 +106,20 @@ class Pictures:
             text = f"{where}: expected an image of at most {MOST_BYTES >> 20} MiB."
             raise BodyTooLarge(text, param=where, code="image_too_large")
         return payload
+
+
+def lies(jpeg: bytes) -> bool:
+    """Whether a photograph is to be turned before it is looked at, as its EXIF orientation says."""
+    at = jpeg.find(b"Exif\0\0", 0, 1 << 16) + 6
+    order: Literal["little", "big"] = "little" if jpeg[at : at + 2] == b"II" else "big"
+    if at < 6 or jpeg[at : at + 2] not in (b"II", b"MM"):
+        return False
+    start = at + int.from_bytes(jpeg[at + 4 : at + 8], order)
+    count = int.from_bytes(jpeg[start : start + 2], order)
+    for entry in range(start + 2, start + 2 + 12 * min(count, _MOST_TAGS), 12):
+        if int.from_bytes(jpeg[entry : entry + 2], order) == _ORIENTATION:
+            return int.from_bytes(jpeg[entry + 8 : entry + 10], order) > 1
+    return False
 
 
 def _refusal(where: str) -> Callable[[str], TraghettoError]:

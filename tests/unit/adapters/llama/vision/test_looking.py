@@ -252,3 +252,17 @@ def test_tokens_drawn_where_the_model_runs(engine: Callable[..., Any]) -> None:
         one.run()
         said.append([[delta.events for delta in one.deltas[number]] for number in numbers])
     assert said[0] == said[1]
+
+
+def test_the_second_tier_keeps_pictures(kind: tuple[str, Callable[..., Any]], assert_same: Callable[..., None]) -> None:
+    one = kind[1](n_seq=1, n_ctx=512, host_cache=1 << 24)
+    image, text = png(1, 168, 112), "z" * 70
+    before, usage = one.ask(text, image, behind=text)
+    assert one.loaded.scheduler.kv.evict()
+    one.ask(text, png(2, 168, 112), behind=text)
+    assert one.loaded.scheduler.kv.evict()
+    read = one.loaded.scheduler.eye.pictures
+    after, again = one.ask(text, image, behind=text)
+    assert again.cached_tokens == usage.prompt_tokens - 1
+    assert one.loaded.scheduler.eye.pictures == read
+    assert_same(before, after)

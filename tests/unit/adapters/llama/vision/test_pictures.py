@@ -2,6 +2,7 @@
 
 import base64
 import io
+import struct
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 
 from adapters.llama.spec import Generate
 from adapters.llama.vision import pictures
-from adapters.llama.vision.pictures import MOST, Pictures
+from adapters.llama.vision.pictures import MOST, Pictures, lies
 from fakes.gguf_projector import png
 from fakes.rawserver import Peer, RawServer, answer
 from proxy.errors import BadRequest, BodyTooLarge, RequestError
@@ -126,3 +127,35 @@ async def test_a_part_without_a_url() -> None:
         await Pictures().shown(given)
     bare = Generate(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": data_url(png(1))}]}])
     assert (await Pictures().shown(bare)).images == [png(1)]
+
+
+def photograph(orientation: int | None) -> bytes:
+    about = Image.Exif()
+    if orientation is not None:
+        about[0x0112] = orientation
+    out = io.BytesIO()
+    Image.new("RGB", (40, 20), (10, 200, 10)).save(out, "JPEG", **({} if orientation is None else {"exif": about}))
+    return out.getvalue()
+
+
+@pytest.mark.asyncio
+async def test_a_photograph_is_looked_at_upright() -> None:
+    for orientation in (None, 1):
+        straight = photograph(orientation)
+        assert not lies(straight)
+        assert (await Pictures().shown(asked(data_url(straight, "jpeg")))).images == [straight]
+    shown = await Pictures().shown(asked(data_url(photograph(6), "jpeg")))
+    assert Image.open(io.BytesIO(shown.images[0])).size == (20, 40)
+    assert not lies(shown.images[0])
+
+
+@pytest.mark.parametrize("tail", [b"", b"II", b"MM\0*\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff" + b"\x12\x01" * 9])
+def test_strange_exif_is_no_orientation_or_one(tail: bytes) -> None:
+    assert lies(b"\xff\xd8\xff\xe1\0\x20Exif\0\0" + tail) in (False, True)
+
+
+def test_both_byte_orders() -> None:
+    for mark, order in ((b"II", "<"), (b"MM", ">")):
+        for value in range(1, 9):
+            tiff = mark + struct.pack(order + "HIHHHIHH", 42, 8, 1, 0x0112, 3, 1, value, 0)
+            assert lies(b"\xff\xd8\xff\xe1\0\x20Exif\0\0" + tiff) is (value > 1)
