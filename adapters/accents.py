@@ -3,6 +3,9 @@
 A subclass says what goes out (`_body`) and what a refusal means (`_failure`); the answer is read as any OpenAI-like one.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 from adapters._http import HttpClient, HttpResponse, TransportError
@@ -12,8 +15,9 @@ from adapters.openai_api.adapter import MAX_ERROR, OpenAI
 from adapters.options import OpenAIOptions, Remote
 from proxy.call import Call, Target
 from proxy.errors import UpstreamError
-from proxy.params import Sorted, sort_out
+from proxy.params import STRUCTURAL, Sorted, sort_out
 from proxy.ports import Caps
+from proxy.wire.body import encode
 
 _SHARED = Remote.__struct_fields__
 
@@ -47,6 +51,18 @@ class Accented(OpenAI):
     def _failure(self, response: HttpResponse, said: bytes) -> UpstreamError:
         """A refusal, its body read, → what it means."""
         return failures.from_status(response.status, said, retry_after_s(response), self.name)
+
+
+def named(fields: Mapping[str, msgspec.Raw], sent: frozenset[str], done: frozenset[str] = frozenset()) -> Sorted:
+    """For a preview: keys that are `sent` under their names, keys that are `done` here, and all the others, which are not."""
+    kept = {key: value for key, value in fields.items() if key in sent}
+    dropped = [key for key in fields if key not in sent and key not in done and key not in STRUCTURAL]
+    return Sorted(kept, {}, dropped)
+
+
+def told(given: Mapping[str, Any], dropped: list[str]) -> Sorted:
+    """For a preview: what goes out, in the upstream's own words."""
+    return Sorted({key: msgspec.Raw(encode(value)) for key, value in given.items()}, {}, dropped)
 
 
 def object_in(body: bytes) -> dict[str, object]:

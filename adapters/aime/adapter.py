@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
 from adapters._http import HttpClient, TransportError
-from adapters.accents import object_in
+from adapters.accents import named, object_in, told
 from adapters.aime.answers import ended_badly, look_of, refusal
 from adapters.aime.inputs import CAPS, USUAL, Schema, inputs_of
-from adapters.aime.media import draw, speak
+from adapters.aime.media import DRAWS, SPOKEN, draw, speak, wish_of
 from adapters.faults import transport_fault
 from adapters.job_pace import Look, Manner, Phase, note_of
 from adapters.jobs import Job, JobEngine
@@ -27,6 +27,7 @@ from adapters.text_filters import Cumulative
 from proxy import log
 from proxy.call import Call, Operation, Target, Usage
 from proxy.errors import Fault, UpstreamError
+from proxy.params import Sorted
 from proxy.ports import Caps, Reply
 from proxy.wire.body import encode
 
@@ -62,6 +63,18 @@ class Aime:
             return await serve(call, target)
         said = f"The upstream {self.name!r} cannot serve {call.operation.value}."
         raise UpstreamError(Fault.UNSUPPORTED, said, accepted=False)
+
+    def preview(self, call: Call, target: Target) -> Sorted:
+        """See `Previews`: by the endpoint's description where that is known already, else by what endpoints usually take."""
+        assert call.plan is not None
+        kept = self._schemas.get(target.model)
+        schema = kept[1] if kept is not None else None
+        if call.operation is Operation.IMAGES:
+            return told(*wish_of(call, schema or DRAWS, call.plan.model.id))
+        if call.operation is Operation.SPEECH:
+            return named(call.fields, frozenset({"voice", "speed"}), SPOKEN)
+        inputs = inputs_of(call, schema or USUAL, self.options.prompt_template)
+        return told(inputs.given, inputs.dropped)
 
     async def _chat(self, call: Call, target: Target) -> Reply:
         inputs = inputs_of(call, await self._schema(target.model) or USUAL, self.options.prompt_template)

@@ -35,7 +35,7 @@ _OURS: Final = frozenset(
         "embed_exif_metadata",
     }
 )
-_SPOKEN: Final = frozenset({"model", "input", "voice", "speed", "response_format", "stream_format", "streaming"})
+SPOKEN: Final = frozenset({"model", "input", "voice", "speed", "response_format", "stream_format", "streaming"})
 
 Result = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -49,7 +49,7 @@ async def draw(call: Call, target: Target, schema: Schema | None, result: Result
     schema = DRAWS if schema is None else schema
     if "prompt" not in schema or "chat_context" in schema:
         raise NotSupported(f"Model {name!r} takes no prompt for pictures, so that it cannot draw.")
-    given, call.dropped = _wish(call, schema, name)
+    given, call.dropped = wish_of(call, schema, name)
     each = int(schema["num_samples"].get("maximum", 1)) if "num_samples" in schema else 1
     wishes = []
     for job in range(math.ceil(order.n / each)):
@@ -67,7 +67,7 @@ async def draw(call: Call, target: Target, schema: Schema | None, result: Result
     return Whole(body, Usage(images=len(done.pictures)), type_, headers)
 
 
-def _wish(call: Call, schema: Schema, model: str) -> tuple[dict[str, Any], list[str]]:
+def wish_of(call: Call, schema: Schema, model: str) -> tuple[dict[str, Any], list[str]]:
     """The inputs of one job but for how many it makes, and the caller's keys that nobody honours."""
     order: images.Order = call.request
     dropped = [key for key in call.fields if key not in _OURS]
@@ -132,7 +132,7 @@ async def speak(call: Call, target: Target, schema: Schema | None, result: Resul
             raise UnsupportedParameter(f"Model {name!r} speaks at one speed only.", param="speed")
         within("speed", request.speed or 1, schema["speed"], name)
         given["speed"] = request.speed
-    call.dropped = [key for key in call.fields if key not in _SPOKEN]
+    call.dropped = [key for key in call.fields if key not in SPOKEN]
     found = await result(target.model, given)
     return await sounded(call, await _unpacked(found.get("audio_output"), target.upstream), target.upstream)
 

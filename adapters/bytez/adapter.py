@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
 from adapters._http import HttpClient
+from adapters.accents import told
 from adapters.bytez.api import Api, Runner, Serverless
 from adapters.bytez.chat import Chats
 from adapters.bytez.life import Life, Loaded
@@ -19,6 +20,7 @@ from adapters.text_chat import TextChat, reply_of
 from proxy import log
 from proxy.call import Call, Operation, Target
 from proxy.errors import Fault, TraghettoError, UpstreamError
+from proxy.params import Sorted
 from proxy.ports import Caps, Instance, Reply
 
 Serve = Callable[[Call, Target], Awaitable[Reply]]
@@ -39,6 +41,10 @@ class Bytez(Chats):
         if (serve := self._served.get(call.operation)) is not None:
             return await serve(call, target)
         return await super().open(call, target)
+
+    def preview(self, call: Call, target: Target) -> Sorted:
+        """See `Previews`."""
+        return Media.preview(call) if call.operation in self._served else super().preview(call, target)
 
     @property
     def shelves(self) -> tuple[str, ...]:
@@ -78,6 +84,13 @@ class BytezV1:
             return await serve(call, target)
         said = f"The upstream {self.name!r} cannot serve {call.operation.value}."
         raise UpstreamError(Fault.UNSUPPORTED, said, accepted=False)
+
+    def preview(self, call: Call, target: Target) -> Sorted:
+        """See `Previews`."""
+        if call.operation is not Operation.CHAT:
+            return Media.preview(call)
+        params, dropped = params_of(call)
+        return told(self.options.inputs.get(target.model, {}) | params, dropped)
 
     async def _chat(self, call: Call, target: Target) -> Reply:
         """Always read as a stream: closing it is the only way to end the work."""

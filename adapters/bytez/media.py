@@ -9,6 +9,7 @@ import time
 from functools import partial
 from typing import Any, Final
 
+from adapters.accents import named
 from adapters.bytez.api import Api, Runner
 from adapters.download import AUDIO, IMAGE, Downloads, Want, sniff
 from adapters.drawn import Drawn, made
@@ -16,9 +17,10 @@ from adapters.replies import Whole
 from adapters.sounding import sounded
 from adapters.together import together
 from proxy import tokens
-from proxy.call import Call, Target, Usage
+from proxy.call import Call, Operation, Target, Usage
 from proxy.errors import Fault, UnsupportedParameter, UpstreamError
 from proxy.media import styles
+from proxy.params import Sorted
 from proxy.wire import embeddings, images
 from proxy.wire.body import encode
 from proxy.wire.speech import SpeechRequest
@@ -41,6 +43,12 @@ class Media:
         self._api = api
         self._runner = runner
         self._downloads = downloads
+
+    @staticmethod
+    def preview(call: Call) -> Sorted:
+        """What of a call is honoured here; nothing has a name there."""
+        done = {Operation.IMAGES: _DRAWN, Operation.SPEECH: _SPOKEN}.get(call.operation, frozenset({"encoding_format"}))
+        return named(call.fields, frozenset(), done)
 
     async def draw(self, call: Call, target: Target) -> Whole:
         """image/generate and images/generations: a picture a run, cut and scaled to the size that was ordered."""

@@ -5,19 +5,21 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from adapters._http import HttpClient
+from adapters.accents import named, told
 from adapters.download import files_of
 from adapters.job_pace import note_of
 from adapters.jobs import Job, JobEngine
 from adapters.line import client_of
 from adapters.novita.llm import Llm
-from adapters.novita.orders import SYNC
-from adapters.novita.pictures import RETOUCHING, UPSCALER, Pictures
-from adapters.novita.sounds import speak
+from adapters.novita.orders import SYNC, wish_of
+from adapters.novita.pictures import EDIT, RETOUCHING, UPSCALER, Pictures
+from adapters.novita.sounds import HANDLED, speak
 from adapters.novita.tasks import Tasks
 from adapters.openai_api.other import Others
 from adapters.options import NovitaOptions
 from adapters.patience import awaited
 from proxy.call import Call, Operation, Target
+from proxy.params import Sorted, sort_out
 from proxy.ports import Caps, Reply
 
 _EMBEDDINGS = Caps(operations=frozenset({Operation.EMBEDDINGS}), forwards=frozenset({"encoding_format"}))
@@ -52,6 +54,20 @@ class Novita(Llm):
         if (serve := self._served.get(call.operation)) is not None:
             return await serve(call, target)
         return await super().open(call, target)
+
+    def preview(self, call: Call, target: Target) -> Sorted:
+        """See `Previews`."""
+        if call.operation is Operation.IMAGES:
+            wish = wish_of(call, target.model, self._tasks.options.inputs.get(target.model, {}))
+            return told(wish.body.get("request", wish.body), wish.dropped)
+        if call.operation is Operation.EMBEDDINGS:
+            return sort_out(call.fields, _EMBEDDINGS)
+        if call.operation is Operation.SPEECH:
+            return named(call.fields, HANDLED - {"model", "stream_format", "streaming"}, HANDLED)
+        if call.operation in self._served:
+            sent = {"image", "image[]", "images", "mask", "n", "scale"}
+            return named(call.fields, frozenset(sent), EDIT if call.operation is Operation.IMAGE_EDIT else frozenset())
+        return super().preview(call, target)
 
     async def _draw(self, call: Call, target: Target) -> Reply:
         if not call.stream:

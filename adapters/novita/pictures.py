@@ -35,7 +35,7 @@ RETOUCHING: Final = {
     "remove-text": "",
     "reimagine": "",
 }
-_EDIT: Final = frozenset(
+EDIT: Final = frozenset(
     {
         *("model", "prompt", "image", "image[]", "images", "mask", "n", "size"),
         *("response_format", "output_format", "output_compression", "stream"),
@@ -104,7 +104,7 @@ class Pictures:
         order: EditOrder = call.request
         if len(order.images) > 1:
             raise UnsupportedParameter(f"Model {order.model!r} takes one image at a time.", param="image")
-        call.dropped = [key for key in call.fields if key not in _EDIT]
+        call.dropped = [key for key in call.fields if key not in EDIT]
         if target.model in RETOUCHING:
             found = await self._retouched(call, order, target)
         else:

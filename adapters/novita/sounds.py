@@ -14,13 +14,13 @@ from proxy.media.audio_formats import RATE
 from proxy.wire.speech import SpeechRequest
 
 _MINIMAX: Final = ("mp3", "flac", "wav", "pcm")
-_HANDLED: Final = frozenset({"model", "input", "voice", "response_format", "speed", "stream_format", "streaming"})
+HANDLED: Final = frozenset({"model", "input", "voice", "response_format", "speed", "stream_format", "streaming"})
 
 
 async def speak(call: Call, target: Target, tasks: Tasks) -> Whole:
     """audio/speech. Raises BadRequest naming what the route cannot do."""
     request: SpeechRequest = call.request
-    call.dropped = [key for key in call.fields if key not in _HANDLED]
+    call.dropped = [key for key in call.fields if key not in HANDLED]
     if request.speed is not None and not 0.5 <= request.speed <= 2:
         raise BadRequest(f"speed: expected 0.5 to 2, got {request.speed:g}.", param="speed")
     fixed = tasks.options.inputs.get(target.model, {})

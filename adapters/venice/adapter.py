@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from adapters._http import HttpClient, HttpResponse, TransportError
-from adapters.accents import Accented, object_in
+from adapters.accents import Accented, named, object_in
 from adapters.faults import transport_fault
 from adapters.line import client_of
 from adapters.openai_api import failures, whole
@@ -21,10 +21,10 @@ from adapters.options import VeniceOptions
 from adapters.replies import Stream, Whole
 from adapters.venice.pictures import Pictures
 from adapters.venice.said import passed_on, wait_s
-from adapters.venice.sounds import speak
+from adapters.venice.sounds import HANDLED, KEPT, speak
 from proxy.call import Call, Operation, Target
 from proxy.errors import Fault, UpstreamError
-from proxy.params import sort_out
+from proxy.params import Sorted, sort_out
 from proxy.ports import Caps, Reply
 from proxy.wire.body import encode
 from proxy.wire.chat import ChatRequest
@@ -99,6 +99,16 @@ class Venice(Accented):
         if (serve := self._served.get(call.operation)) is not None:
             return await serve(call, target)
         return await super().open(call, target)
+
+    def preview(self, call: Call, target: Target) -> Sorted:
+        """See `Previews`."""
+        if call.operation is Operation.EMBEDDINGS:
+            return sort_out(call.fields, _EMBEDDINGS)
+        if call.operation is Operation.SPEECH:
+            return named(call.fields, KEPT | {"voice"}, HANDLED)
+        if call.operation in self._served:
+            return Pictures.preview(call)
+        return super().preview(call, target)
 
     async def _embed(self, call: Call, target: Target) -> Reply:
         seen: list[HttpResponse] = []

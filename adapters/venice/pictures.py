@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from adapters._http import HttpResponse, TransportError
+from adapters.accents import named
 from adapters.download import sniff
 from adapters.drawn import finished
 from adapters.faults import transport_fault
@@ -24,10 +25,11 @@ from adapters.openai_api.forms import Part, form_body
 from adapters.replies import Whole
 from adapters.together import together
 from adapters.venice.said import Headers, merged, passed_on
-from proxy.call import Call, Target, Usage
+from proxy.call import Call, Operation, Target, Usage
 from proxy.errors import BadRequest, UnsupportedParameter
 from proxy.media.inspect import CONTENT_TYPES, inspect
 from proxy.media.payload import Payload
+from proxy.params import Sorted
 from proxy.stream import CONTENT_TYPE
 from proxy.wire import images
 from proxy.wire.body import encode
@@ -62,6 +64,17 @@ class Pictures:
     def __init__(self, name: str, send: Send) -> None:
         self._name = name
         self._send = send
+
+    @staticmethod
+    def preview(call: Call) -> Sorted:
+        """What of an order goes out under its own name, is done here or is dropped."""
+        if call.operation is Operation.UPSCALE:
+            return named(call.fields, frozenset({*_UPSCALE, "enhance", "image"}))
+        if call.operation is Operation.IMAGE_EDIT:
+            return named(call.fields, frozenset({"image", "image[]", "images"}), _EDIT)
+        if call.request.shape in ("venice", "binary"):
+            return named(call.fields, GENERATE)
+        return named(call.fields, GENERATIONS, _TOLD)
 
     async def draw(self, call: Call, target: Target) -> Whole:
         """image/generate and images/generations."""

@@ -22,8 +22,8 @@ from proxy.stream import CONTENT_TYPE, frame
 from proxy.wire.body import encode
 from proxy.wire.speech import SpeechRequest
 
-_KEPT: Final = frozenset({"response_format", "speed", "streaming"})
-_HANDLED: Final = _KEPT | {"model", "input", "voice", "stream_format"}
+KEPT: Final = frozenset({"response_format", "speed", "streaming"})
+HANDLED: Final = KEPT | {"model", "input", "voice", "stream_format"}
 MAX_ERROR: Final = 1 << 20
 
 Send = Callable[[str, str, list[tuple[str, str]], bytes | AsyncIterable[bytes]], Awaitable[HttpResponse]]
@@ -33,12 +33,12 @@ async def speak(call: Call, target: Target, send: Send, upstream: str) -> Stream
     """audio/speech. Raises UpstreamError before the first sound."""
     request: SpeechRequest = call.request
     body: dict[str, Any] = {"model": target.model, "input": request.input}
-    body |= {key: value for key, value in call.fields.items() if key in _KEPT}
+    body |= {key: value for key, value in call.fields.items() if key in KEPT}
     if voice := request.voice_name(""):
         body["voice"] = OPENAI.get(voice, voice)
     if request.events:
         body["streaming"] = True
-    call.dropped = [key for key in call.fields if key not in _HANDLED]
+    call.dropped = [key for key in call.fields if key not in HANDLED]
     raw = encode(body)
     headers = [("content-type", "application/json"), ("content-length", str(len(raw))), ("x-request-id", call.id)]
     response = await send("POST", "/audio/speech", headers, once(raw))

@@ -1,8 +1,9 @@
 """The options that an accented upstream shares with the dialect, and bodies that are no objects."""
 
+import msgspec
 import pytest
 
-from adapters.accents import dialect, object_in
+from adapters.accents import dialect, named, object_in, told
 from adapters.options import NovitaOptions, Timeout
 
 
@@ -19,3 +20,10 @@ def test_what_is_no_object_is_an_empty_one(body: bytes) -> None:
 
 def test_an_object_is_itself() -> None:
     assert object_in(b'{"reason": "X"}') == {"reason": "X"}
+
+
+def test_a_preview_by_names_and_one_by_what_goes_out() -> None:
+    fields = {key: msgspec.Raw(b"1") for key in ("model", "size", "n", "magic")}
+    shown = named(fields, frozenset({"size"}), frozenset({"n"}))
+    assert (list(shown.kept), shown.dropped) == (["size"], ["magic"])
+    assert told({"steps": 9}, ["x"]).kept == {"steps": msgspec.Raw(b"9")}
