@@ -5,6 +5,7 @@ created, who was cancelled, and whether the key went anywhere that it should not
 """
 
 import base64
+import http.client
 import json
 import socket
 import time
@@ -251,6 +252,44 @@ def test_an_unknown_outcome_is_not_tried_again(eager: Stage) -> None:
         eager.draw()
     assert caught.value.response.headers["x-should-retry"] == "false"
     assert len(eager.creates()) == 1
+
+
+@rows
+def test_silence_before_the_first_byte_is_a_timeout(short: Stage) -> None:
+    short.double.script(faults.hang(), method="POST", path=short.row.create)
+    with pytest.raises(openai.InternalServerError) as caught:
+        short.draw()
+    assert (caught.value.status_code, caught.value.code) == (504, "upstream_timeout")
+    assert len(short.creates()) == 1
+
+
+@rows
+@pytest.mark.parametrize("name", ["401", "402", "404", "429", "5xx", "html", "reset"])
+@pytest.mark.parametrize("type_", ["tts", "embedding"])
+def test_refusals_of_speech_and_vectors_are_told_alike(stage: Stage, type_: str, name: str) -> None:
+    if type_ not in stage.row.models(stage.double):
+        pytest.skip(f"{stage.row.id} has no {type_}")
+    fault, status, code = stage.row.refusals[name]
+    stage.double.script(fault, method="POST", path=stage.row.create)
+    ask = stage.client.audio.speech if type_ == "tts" else stage.client.embeddings
+    body: dict[str, Any] = {"voice": "af_sky", "input": "Ciao."} if type_ == "tts" else {"input": "one"}
+    with pytest.raises(openai.APIStatusError) as caught:
+        ask.create(model=type_, **body)
+    assert (caught.value.status_code, caught.value.code) == (status, code)
+    assert stage.double.unused_faults == 0
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.kind == "venice"], ids=["venice"])
+def test_sound_that_is_cut_in_the_middle_breaks_off(stage: Stage) -> None:
+    text = "One sentence. Another one. A third one. And the last."
+    stage.double.script(faults.cut(3000), path="/audio/speech$")
+    body = {"model": "tts", "input": text, "streaming": True, "response_format": "wav"}
+    request = urllib.request.Request(
+        f"{stage.gate.venice}/audio/speech", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request) as answer, pytest.raises((http.client.IncompleteRead, ConnectionError)):
+        answer.read()
+    assert stage.double.created == 1
 
 
 @rows
