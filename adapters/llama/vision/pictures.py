@@ -26,6 +26,7 @@ ALL_PIXELS = MAX_PIXELS
 FLATTEST = 200  # times as long as wide, or the other way round
 TIMEOUT_S = 20.0
 _AT_ONCE = 8
+_INLINE = 1 << 20  # bytes that are decoded on the loop
 _ORIENTATION, _MOST_TAGS = 0x0112, 200  # of EXIF
 
 
@@ -82,7 +83,7 @@ class Pictures:
             raise BadRequest(f"{where}: {said}.", param=where)
         if header.format == "webp":  # what the engine's own decoder does not know
             return (await images.convert(payload, images.Finish("png"))).data, header
-        data = payload.read()
+        data = payload.read() if len(payload) <= _INLINE else await asyncio.to_thread(payload.read)
         if header.format == "jpeg" and lies(data):
             return (await images.convert(payload, images.Finish("jpeg", quality=95))).data, header
         return data, header
