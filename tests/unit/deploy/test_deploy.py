@@ -225,7 +225,10 @@ def test_kubernetes_gives_every_variable_and_volume_and_lets_calls_end() -> None
     text = found["ConfigMap"]["data"]["traghetto.toml"]
     assert set(re.findall(r"\$\{(\w+)", text)) <= {row["name"] for row in container["env"]}
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in spec["volumes"]}
-    drain = configuration.loads(text, KINDS, ENVIRONMENT).server.drain_s
+    config = configuration.loads(text, KINDS, ENVIRONMENT)
+    assert "TRAGHETTO_PEPPER" in {row["name"] for row in container["env"]}, "or no copy knows the keys of another"
+    assert config.store.replicas > found["Deployment"]["spec"]["replicas"], "one more runs while a new version comes"
+    drain = config.server.drain_s
     assert spec["terminationGracePeriodSeconds"] > drain + int(container["lifecycle"]["preStop"]["exec"]["command"][1])
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
