@@ -112,6 +112,7 @@ PRESETS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 
 class NovitaOptions(Jobs, frozen=True, forbid_unknown_fields=True, tag="novita"):
     base_url: str = "https://api.novita.ai"
+    file_hosts: tuple[str, ...] = ("novita.ai", "amazonaws.com", "cloudflarestorage.com")
     llm_path: str = "/openai/v1"
     default_max_tokens: Annotated[int, Meta(ge=1)] = 4096  # of a chat that names no limit: Novita wants one
     nsfw_threshold: float = 80.0
@@ -120,6 +121,7 @@ class NovitaOptions(Jobs, frozen=True, forbid_unknown_fields=True, tag="novita")
 
 class BytezOptions(Jobs, frozen=True, forbid_unknown_fields=True, tag="bytez"):
     base_url: str = "https://api.bytez.com"
+    file_hosts: tuple[str, ...] = ("bytez.com",)
     api: Literal["v2", "v1"] = "v2"
     concurrency: Annotated[int, Meta(ge=1)] = 1  # of what is no chat over v2, and of what v1 loads
     expiration_s: Annotated[int, Meta(ge=1)] | None = None  # v1: seconds after its last call that a model is unloaded
@@ -199,8 +201,8 @@ USUAL_KEYS: dict[str, tuple[str, dict[str, object]]] = {
     "VENICE_API_KEY": ("venice", {"kind": "venice"}),
     "VAIKERAI_API_TOKEN": ("vaikerai", {"kind": "vaikerai"}),
     "REPLICATE_API_TOKEN": ("replicate", {"kind": "vaikerai", "preset": "replicate"}),
-    "NOVITA_API_KEY": ("novita", {"kind": "novita", "file_hosts": ["amazonaws.com", "cloudflarestorage.com"]}),
-    "BYTEZ_KEY": ("bytez", {"kind": "bytez", "file_hosts": ["bytez.com"]}),
+    "NOVITA_API_KEY": ("novita", {"kind": "novita"}),
+    "BYTEZ_KEY": ("bytez", {"kind": "bytez"}),
     "AIME_KEY": ("aime", {"kind": "aime"}),
     "ANTHROPIC_API_KEY": ("anthropic", {"kind": "anthropic"}),
 }
