@@ -30,14 +30,16 @@ def structs(type_: Any) -> Iterator[type[msgspec.Struct]]:
 
 
 def shown(default: Any) -> str:
-    """A default as the file would say it; "" for none."""
+    """A default as the file would say it."""
+    if default in (None, msgspec.NODEFAULT):
+        return "none" if default is None else "required"
     if isinstance(default, (frozenset, tuple)):
         default = list(default)
-    return "" if default is None else json.dumps(default, ensure_ascii=False)
+    return f"`{json.dumps(default, ensure_ascii=False)}`"
 
 
 def keys_of(struct: type[msgspec.Struct], inherited: type[msgspec.Struct] | None = None) -> Rows:
-    """key → its default as text; "" where it is required, or where a table of its own tells."""
+    """key → its default as text; "" where a table of its own tells."""
     known = {f.name: f for f in msgspec.structs.fields(inherited)} if inherited else {}
     rows = {}
     for field in msgspec.structs.fields(struct):
@@ -48,8 +50,7 @@ def keys_of(struct: type[msgspec.Struct], inherited: type[msgspec.Struct] | None
             continue
         if field.name in known and field.default is msgspec.NODEFAULT:
             continue
-        plain = default is not msgspec.NODEFAULT and not isinstance(default, (msgspec.Struct, dict))
-        rows[field.encode_name] = shown(default) if plain else ""
+        rows[field.encode_name] = "" if isinstance(default, (msgspec.Struct, dict)) else shown(default)
     return rows
 
 
@@ -58,7 +59,7 @@ def tables(text: str) -> dict[str, Rows]:
     found: dict[str, Rows] = {}
     for part in re.split(r"^#+ ", text, flags=re.MULTILINE)[1:]:
         heading = part.split("\n", 1)[0].strip()
-        rows = re.findall(r"^\| `([^`]+)` \| (?:`([^`]*)`)?[^|]*\|", part, flags=re.MULTILINE)
+        rows = re.findall(r"^\| `([^`]+)` \| ([^|]*?) ?\|", part, flags=re.MULTILINE)
         found[heading] = dict(rows)
     return found
 
