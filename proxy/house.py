@@ -2,6 +2,7 @@
 adapters of upstreams that did not change) is handed in and kept.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -37,13 +38,26 @@ class Foundations(msgspec.Struct):
 def foundations(config: Config, accounts: Accounts | None = None, watch: Watcher | None = None) -> Foundations:
     """`watch` is told of every call that the books take. Without `accounts`, nothing outlives the process."""
     accounts = accounts or Accounts(config)
+    health = Health(config.routing.breaker)
 
     def ended(call: Call, served: Served) -> None:
+        if call.stream:
+            _time(health, call, served)
         if watch is not None:
             watch(call, served.usage, served.ending)
 
     books = Books(accounts, ended)
-    return Foundations(Health(config.routing.breaker), Gate(books, accounts), books, accounts)
+    return Foundations(health, Gate(books, accounts), books, accounts)
+
+
+def _time(health: Health, call: Call, served: Served) -> None:
+    """How fast the text of a whole stream came, behind its first frame."""
+    last = call.attempts[-1] if call.attempts else None
+    if last is None or last.ms is None or last.error is not None:
+        return
+    if served.usage is not None and served.ending is Ending.FINISHED:
+        seconds = time.perf_counter() - last.started - last.ms / 1000
+        health.flowed(last.target, served.usage.completion_tokens, seconds)
 
 
 def build(
