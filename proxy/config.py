@@ -35,7 +35,7 @@ class Server(Closed, frozen=True):
     max_body_bytes: str | int = "32MiB"
     drain_s: Annotated[float, Meta(ge=0)] = 30.0
     keepalive_comment_s: Positive = 15.0  # silence in a stream before a comment is sent
-    retry_hold_s: Annotated[float, Meta(ge=0, le=60)] = 1.25  # how long a stream waits for an SDK that lost its beginning
+    retry_hold_s: Annotated[float, Meta(ge=0, le=60)] = 1.25  # a stream waits for an SDK that lost its head
     system_prompt: str = ""  # in front of every chat, unless include_venice_system_prompt is false
 
 
