@@ -49,7 +49,7 @@ def nucleus(row: Floats, share: float) -> Ids:
     mass = np.exp(row - top)
     need = share * float(mass.sum(dtype=np.float64))
     for depth in (4.0, 8.0, 14.0, math.inf):
-        ids = np.flatnonzero(row > top - np.float32(depth)) if depth < math.inf else np.flatnonzero(mass > 0)
+        ids: Ids = (row > top - np.float32(depth) if depth < math.inf else mass > 0).nonzero()[0]
         weights = mass[ids]
         if depth == math.inf or float(weights.sum(dtype=np.float64)) >= need:
             break
@@ -60,9 +60,9 @@ def nucleus(row: Floats, share: float) -> Ids:
 
 def _until(weights: Floats, need: float) -> Ids:
     """Indices of the heaviest entries, in order, up to and including the one that reaches `need`."""
-    order = np.argsort(-weights, kind="stable")
-    reached = np.cumsum(weights[order], dtype=np.float64)
-    return order[: int(np.searchsorted(reached, need)) + 1]
+    order = (-weights).argsort()
+    reached = weights[order].cumsum(dtype=np.float64)
+    return order[: int(reached.searchsorted(need)) + 1]
 
 
 def _large_nucleus(ids: Ids, weights: Floats, depths: Floats, need: float) -> Ids:
@@ -90,7 +90,7 @@ def survivors(row: Floats, top_k: int, top_p: float, min_p: float) -> Ids | None
             ids = ids[_until(weights, top_p * float(weights.sum(dtype=np.float64)))]
     if min_p > 0.0:
         values = row if ids is None else row[ids]
-        kept = np.flatnonzero(values >= values.max() + np.float32(math.log(min_p)))
+        kept = (values >= values.max() + np.float32(math.log(min_p))).nonzero()[0]
         ids = kept if ids is None else ids[kept]
     return ids
 
@@ -118,8 +118,8 @@ def draw(weights: Floats, point: float) -> int:
     """The index at `point` (0 to 1) of the cumulated weights. Long rows are summed by blocks, without a full cumsum."""
     size = len(weights)
     if size <= SMALL:
-        reached = np.cumsum(weights, dtype=np.float64)
-        return min(int(np.searchsorted(reached, point * reached[-1], side="right")), size - 1)
+        reached = weights.cumsum(dtype=np.float64)
+        return min(int(reached.searchsorted(point * reached[-1], side="right")), size - 1)
     width = size // BLOCK
     sums = weights[: width * BLOCK].reshape(BLOCK, width).sum(axis=1, dtype=np.float64)
     rest = weights[width * BLOCK :]
