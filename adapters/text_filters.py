@@ -1,11 +1,10 @@
 """What happens to a model's text between the upstream and the caller, piece by piece and in a fixed order.
 
-It owns incremental UTF-8, the removal of an echoed prompt, the parting of thinking from content, stop sequences and the
+It owns the removal of an echoed prompt, the parting of thinking from content, stop sequences and the
 differences of cumulative text; it refuses to know upstreams, SSE and tokens. Invariants: how the text was cut into pieces
 never changes what comes out; nothing that came out is taken back; a filter holds back no more than it must.
 """
 
-import codecs
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
@@ -29,21 +28,6 @@ class Thinking(StrEnum):
     LEAVE = "leave"
     PART = "part"
     STRIP = "strip"
-
-
-class Utf8:
-    """Bytes to text; a character may come in several pieces."""
-
-    def __init__(self) -> None:
-        self._decode = codecs.getincrementaldecoder("utf-8")("strict").decode
-
-    def feed(self, data: bytes) -> str:
-        """UnicodeDecodeError (a ValueError) for what is not UTF-8."""
-        return self._decode(data)
-
-    def close(self) -> None:
-        """UnicodeDecodeError when the stream ended inside a character: it was truncated."""
-        self._decode(b"", True)
 
 
 class Cumulative:

@@ -21,7 +21,6 @@ from adapters._http.timeouts import Timeouts
 from adapters._http.transport import NativeTransport, Request, framing
 
 DRAIN_S = 1.0  # how long a body that is over in meaning may take to be over on the wire
-_DRAINING: set[asyncio.Task[None]] = set()  # tasks need somebody to hold them
 
 TransportName = Literal["native", "aiohttp", "httpx"]
 

@@ -27,7 +27,6 @@ class Memory(Protocol):
     def seq_rm(self, seq: int, start: int = -1, end: int = -1) -> bool: ...
     def seq_cp(self, src: int, dst: int, end: int = -1) -> None: ...
     def pos_min(self, seq: int) -> int: ...
-    def pos_max(self, seq: int) -> int: ...
 
 
 class Tier(Protocol):
@@ -363,14 +362,6 @@ class KvCache:
         self._clear(min(idle, key=lambda s: s.used_at))
         self.evictions += 1
         return True
-
-    def resync(self, slot: Slot) -> None:
-        """After a broken decode: believe llama.cpp about what the sequence holds."""
-        keep = min(self.memory.pos_max(slot.seq) + 1, slot.n)
-        if keep < slot.n:
-            if self.cells is not None:
-                self.cells.drop(slot, keep)
-            slot.n = keep
 
     def release_slot(self, slot: Slot, keep: bool = True) -> None:
         """A choice has ended; its tokens stay as cache unless they cannot be trusted."""

@@ -30,7 +30,6 @@ from proxy.wire.body import encode
 from proxy.wire.chat import ChatRequest
 
 _TRUE = msgspec.Raw(b"true")
-_MAX_STOPS = 4
 
 CAPS = Caps(
     operations=frozenset(

@@ -6,8 +6,6 @@ from typing import Any
 
 import click
 
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
 
 def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--config FILE`: without it `./traghetto.toml`, and without that the embedded default."""

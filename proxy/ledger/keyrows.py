@@ -112,11 +112,6 @@ class KeyRows:
 
         await self._database.write(work)
 
-    async def any_active(self, now_us: int) -> bool:
-        living = (keys.c.revoked_us.is_(None)) & ((keys.c.expires_us.is_(None)) | (keys.c.expires_us > now_us))
-        query = select(keys.c.id).where(living).limit(1)
-        return await self._database.read(lambda connection: connection.execute(query).first() is not None)
-
     async def spend(self, nonce: str, expires_us: int, now_us: int) -> bool:
         """Use a single-use token up; False if it was used before. Old ones are swept out."""
         put = self._database.insert(spent_tokens).values(nonce=nonce, expires_us=expires_us)

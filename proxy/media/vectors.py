@@ -1,14 +1,13 @@
-"""Embedding vectors on the wire: float32, little-endian, base64, and what `dimensions` does to them.
+"""Embedding vectors on the wire: float32, little-endian, base64.
 
 It knows no request and needs no numpy. Invariant: through base64 and back, each number is its float32.
 """
 
 import base64
 import binascii
-import math
 import sys
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 _SWAP = sys.byteorder == "big"
 
@@ -45,19 +44,6 @@ def rows(data: bytes, count: int) -> "list[array[float]]":
         floats.byteswap()
     width = len(floats) // count
     return [floats[at : at + width] for at in range(0, width * count, width)]
-
-
-def shorten(vector: Sequence[float], dimensions: int) -> Sequence[float]:
-    """The first `dimensions` numbers, of length one again. ValueError where there are not so many, or less than one."""
-    if not 1 <= dimensions <= len(vector):
-        raise ValueError(f"dimensions: expected 1 to {len(vector)}, got {dimensions}")
-    return vector if dimensions == len(vector) else normalised(vector[:dimensions])
-
-
-def normalised(vector: Sequence[float]) -> "array[float]":
-    """Of Euclidean length one; zeros stay zeros."""
-    length = math.hypot(*vector) or 1.0
-    return array("f", [number / length for number in vector])
 
 
 def _floats(vector: Iterable[float]) -> "array[float]":

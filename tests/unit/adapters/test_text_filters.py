@@ -15,7 +15,6 @@ from adapters.text_filters import (
     TextFilters,
     Thinking,
     ThinkingFilter,
-    Utf8,
 )
 
 ALPHABET = st.text(alphabet="ab<>/think \n", max_size=40)
@@ -31,20 +30,6 @@ def joined(pieces: list[Piece], channel: Channel) -> str:
 
 
 CUTS = st.lists(st.integers(0, 60), max_size=20)
-
-
-def test_a_character_may_come_in_pieces() -> None:
-    decode = Utf8()
-    data = "Grüße 🚣 ".encode()
-    assert "".join(decode.feed(data[i : i + 1]) for i in range(len(data))) == "Grüße 🚣 "
-    decode.close()
-
-
-def test_a_stream_that_ends_inside_a_character_was_truncated() -> None:
-    decode = Utf8()
-    assert decode.feed("é".encode()[:1]) == ""
-    with pytest.raises(ValueError):
-        decode.close()
 
 
 def test_cumulative_text_becomes_its_growth_and_is_never_retracted() -> None:

@@ -46,9 +46,6 @@ class Memory:
     def pos_min(self, seq: int) -> int:
         return self.gone.get(seq, 0)
 
-    def pos_max(self, seq: int) -> int:
-        return len(self.held.get(seq, [])) - 1
-
     def decode(self, kv: KvCache, lease: Lease, slot: Slot, tokens: list[int]) -> None:
         self.held.setdefault(slot.seq, []).extend(tokens)
         if self.window:
@@ -209,18 +206,6 @@ def test_idle_slots_hold_at_most_half_of_a_shared_pool() -> None:
     assert kv.cells.size - kv.cells.free <= 100
     assert kv.evictions > 0
     assert _serve(memory, kv, "h" * 40) == 39, "the latest stays"
-
-
-def test_resync_believes_the_memory() -> None:
-    memory = Memory()
-    kv = KvCache(memory)
-    prompt = _prompt("abcdef")
-    lease = kv.admit(prompt, 1, 4)
-    assert lease is not None
-    memory.decode(kv, lease, lease.slots[0], prompt.tolist())
-    memory.held[lease.slots[0].seq] = prompt[:2].tolist()
-    kv.resync(lease.slots[0])
-    _check(memory, kv)
 
 
 @pytest.mark.parametrize("unified", [True, False])

@@ -1,13 +1,12 @@
 """Vectors survive base64 to the float32, and shortened ones have length one again."""
 
-import math
 import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.media.vectors import from_base64, normalised, rows, shorten, to_base64
+from proxy.media.vectors import from_base64, rows, to_base64
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
@@ -27,24 +26,6 @@ def test_it_is_little_endian_on_every_machine():
 def test_refuses_what_is_not_whole_floats(text):
     with pytest.raises(ValueError, match=r"not base64|not whole"):
         from_base64(text)
-
-
-@given(st.lists(st.floats(-1e3, 1e3).filter(lambda x: abs(x) > 1e-3), min_size=2, max_size=64), st.data())
-def test_shortened_vectors_have_length_one_and_keep_direction(vector, data):
-    keep = data.draw(st.integers(1, len(vector) - 1))
-    short = shorten(vector, keep)
-    assert len(short) == keep
-    assert math.isclose(math.hypot(*short), 1.0, rel_tol=1e-5)
-    scale = math.hypot(*vector[:keep])
-    assert all(math.isclose(a * scale, b, rel_tol=1e-5) for a, b in zip(short, vector, strict=False))
-
-
-def test_keeps_a_vector_that_is_as_long_as_asked_and_refuses_more():
-    assert shorten([3.0, 4.0], 2) == [3.0, 4.0]
-    assert list(normalised([0.0, 0.0])) == [0.0, 0.0]
-    for dimensions in (0, 3):
-        with pytest.raises(ValueError, match="expected 1 to 2"):
-            shorten([3.0, 4.0], dimensions)
 
 
 def test_rows_are_cut_out_of_one_blob() -> None:
