@@ -125,5 +125,5 @@ def notes(config: Config, names: catalogue.Catalogue | None = None, *, file: str
         if (missing := options.missing())
     ]
     if unpriced := catalogue.unpriced(names):
-        lines.append(f"no price is known for {', '.join(unpriced)}: the ledger will have no amount for them")
+        lines.append(f"no price is known for {', '.join(unpriced)}: such calls have no amount in the ledger")
     return lines

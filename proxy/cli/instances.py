@@ -6,14 +6,11 @@ them. Invariant: the key goes to the server that was named and is never printed.
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from proxy.cli.options import with_json
-
-if TYPE_CHECKING:
-    pass
 
 POLL_S = 0.2
 MOST_BODY = 16 << 20

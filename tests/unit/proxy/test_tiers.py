@@ -46,7 +46,9 @@ def test_each_key_and_model_has_its_own_buckets_and_they_are_kept() -> None:
     tiers = Tiers(ROWS)
     first = tiers.buckets(Principal("k"), model())
     assert tiers.buckets(Principal("k"), model()) is first
-    names = {bucket.name for key in ("k", "l") for m in ("m", "n") for bucket in tiers.buckets(Principal(key), model(m))}
+    names = {
+        bucket.name for key in ("k", "l") for m in ("m", "n") for bucket in tiers.buckets(Principal(key), model(m))
+    }
     assert len(names) == 2 * 2 * 3
     assert {bucket.tier for bucket in first} == {"default"}
 
