@@ -58,7 +58,7 @@ async def dial(origin: Origin, verify: bool | str, make: Callable[[], Connection
                 _, protocol = await loop.create_unix_connection(make, origin.uds, ssl=context, server_hostname=name)
                 return protocol
             addresses = await _addresses(loop, origin)
-            if len(addresses) == 1 and addresses[0][0] == socket.AF_INET:  # the loop does this much faster than we could
+            if len(addresses) == 1 and addresses[0][0] == socket.AF_INET:  # the loop is much faster than we could be
                 _, protocol = await loop.create_connection(make, *addresses[0][1], ssl=context, server_hostname=name)
                 return protocol
             sock = await (_connect(addresses[0]) if len(addresses) == 1 else _first(addresses))
