@@ -104,9 +104,8 @@ def _spread(rounds: list[float]) -> str:
     return f"{statistics.median(rounds):,.0f} ({min(rounds):,.0f}–{max(rounds):,.0f})"
 
 
-async def throughput(name: str, path: Path, chosen: argparse.Namespace, scratch: Path) -> Figures:
-    tiny = name.startswith("tiny")
-    threads = chosen.tiny_threads if tiny else chosen.threads
+async def throughput(name: str, threads: int, chosen: argparse.Namespace, scratch: Path) -> Figures:
+    path, tiny = model(name, chosen.cache), name.startswith("tiny")
     with contextlib.ExitStack() as stack:
         subjects = []
         for peer in ["traghetto", *chosen.peers]:
@@ -117,10 +116,11 @@ async def throughput(name: str, path: Path, chosen: argparse.Namespace, scratch:
                 stack.enter_context(start(path, parallel=32, context=CONTEXT, threads=threads, scratch=scratch))
             )
         tokens = TINY_TOKENS if tiny else TOKENS
-        figures = await alternate(subjects, tokens, chosen.rounds, GREEDY, f"{name}, greedy")
-        if tiny:
+        label = f"{name}, {threads} thread{'s' if threads > 1 else ''}"
+        figures = await alternate(subjects, tokens, chosen.rounds, GREEDY, f"{label}, greedy")
+        if tiny and threads == 1:
             sampled = {k: v for k, v in tokens.items() if k > 1}
-            figures |= await alternate(subjects, sampled, chosen.rounds, SAMPLED, f"{name}, T 0.8, top_p 0.95")
+            figures |= await alternate(subjects, sampled, chosen.rounds, SAMPLED, f"{label}, T 0.8, top_p 0.95")
         return figures
 
 
@@ -206,7 +206,8 @@ async def run(chosen: argparse.Namespace) -> str:
         scratch = Path(folder)
         for name in SHAPES:
             if name in chosen.parts:
-                figures |= await throughput(name, model(name, chosen.cache), chosen, scratch)
+                for threads in chosen.tiny_threads if name.startswith("tiny") else (chosen.threads,):
+                    figures |= await throughput(name, threads, chosen, scratch)
         if figures:
             parts.append(table(figures))
         if "prompts" in chosen.parts:
@@ -220,7 +221,7 @@ def main() -> None:
     options.add_argument("--parts", type=lambda text: text.split(","), default="100m,tiny,tiny-4k,prompts")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--tiny-threads", type=int, default=1)
+    options.add_argument("--tiny-threads", type=lambda text: [int(n) for n in text.split(",")], default="1,2")
     options.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "traghetto" / "bench")
     options.add_argument(
         "--install", action="store_true", help="build and install the peers first, where they are missing"
