@@ -49,7 +49,7 @@ class Keys:
     def required(self) -> bool:
         if self._mode != "auto":
             return self._mode
-        return self._reachable or (self._store is not None and self._store.directory.any)
+        return self._reachable or (self._store is not None and self._store.directory.ever)
 
     def principal(self, secret: str) -> Principal:
         if self._store is None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def keys() -> None:
     """Make, list and revoke API keys.
 
-    A running server sees the change within a second. As soon as one key exists, every route but a short list asks for one.
+    A running server sees the change within a second. Once a key was made, every route but a short list asks for one.
     """
 
 

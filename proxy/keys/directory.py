@@ -55,6 +55,11 @@ class Directory:
         return any(entry.row.active(now) for entry in self._entries.values())
 
     @property
+    def ever(self) -> bool:
+        """Whether a key was ever made. One that was revoked, or expired, must not open what it had closed."""
+        return self._generation > 0
+
+    @property
     def used(self) -> Mapping[str, int]:
         """When keys were used here, as far as it is not written down yet: µs by id."""
         return self._used

@@ -60,6 +60,28 @@ def test_nobody_is_asked_until_a_key_exists(tmp_path: Path) -> None:
     asyncio.run(work())
 
 
+def test_the_door_stays_closed_when_the_last_key_is_gone(tmp_path: Path) -> None:
+    """Revoked or expired: whoever had it comes in no more, and so does everybody else."""
+
+    async def work() -> None:
+        keys = Keys(config(tmp_path))
+        await keys.start()
+        store = await keys.store()
+        made = await store.desk.create(Wish())
+        assert await store.desk.revoke(made.row.id)
+        assert not store.directory.any
+        assert keys.required
+        with pytest.raises(KeyInvalid):
+            keys.principal(made.text)
+        await keys.aclose()
+        again = Keys(config(tmp_path))
+        await again.start()
+        assert again.required, "after a restart, too"
+        await again.aclose()
+
+    asyncio.run(work())
+
+
 def test_a_key_made_by_another_process_closes_the_door(tmp_path: Path) -> None:
     async def work() -> None:
         server, other = Keys(config(tmp_path)), Keys(config(tmp_path))
