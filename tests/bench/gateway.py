@@ -7,7 +7,8 @@ Method: the gateway under test on core 0; upstream and load on core 1; a warm-up
 `CPU/chunk`: 200 streams × 50 chunks/s, CPU time of the gateway's processes. Each paced chunk carries the time at which the
 upstream wrote it: `lag` is from there to our reading it, less the same for a direct connection; a gateway that held
 chunks back or closed gaps up would show a lag of the pace (20 ms), and the run fails. `added`: one connection, direct and
-through the gateway in turns.
+through the gateway in turns. Nobody here asks for a key, counts against limits or writes a ledger, since the peers do not:
+what those cost is measured by accounts.py.
 """
 
 import argparse
