@@ -260,3 +260,15 @@ def test_the_dashboard_asks_for_metrics_and_labels_that_exist() -> None:
         assert set(re.findall(r"\btraghetto_\w+", query)) <= metric_names(), query
         for group in re.findall(r"by \(([^)]*)\)", query):
             assert set(re.split(r",\s*", group)) <= labels, query
+
+
+# --- make ---
+
+
+def test_make_bench_runs_the_benchmarks_and_nothing_else() -> None:
+    found = re.search(r"^BENCH \?= (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert found
+    scripts = {
+        p.stem for p in (ROOT / "tests/bench").glob("*.py") if "ArgumentParser(" in p.read_text(encoding="utf-8")
+    }
+    assert set(found[1].split()) == scripts
