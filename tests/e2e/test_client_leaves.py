@@ -3,9 +3,12 @@
 Raw sockets, so that leaving is one call and its time is known.
 """
 
+import contextlib
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -47,10 +50,7 @@ def test_upstream_is_closed(gate: Gateway, mock: EvilThread, phase: str, rude: b
     got = b""
     while len(got) < wanted:
         got += client.recv(65536)
-    if rude:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-    left = time.monotonic()
-    client.close()
+    left = leave(client, rude)
     ended = mock.wait(exchange, "ended")
     assert exchange.end in ("client_closed", "reset")
     assert ended - left < LIMIT_S
@@ -59,12 +59,129 @@ def test_upstream_is_closed(gate: Gateway, mock: EvilThread, phase: str, rude: b
     wait_until(lambda: gate.app.stays.gate.running == 0)
 
 
+def leave(client: socket.socket, rude: bool) -> float:
+    """Close, with a reset if `rude`; the time just before."""
+    if rude:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    at = time.monotonic()
+    client.close()
+    return at
+
+
 def wait_until(true: object) -> None:
     """The gateway's own bookkeeping happens in another thread, a moment after the socket is closed."""
     deadline = time.monotonic() + 2
     while not true():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+class Says:
+    """An upstream that says the same bytes to every request, and then waits for the other side to end the connection."""
+
+    def __init__(self, said: bytes) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.said = said
+        self.answered: list[float] = []  # monotonic
+        self.ended: list[float] = []
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):  # the listener is shut
+            while True:
+                with self.listener.accept()[0] as connection:
+                    connection.recv(65536)
+                    connection.sendall(self.said)
+                    self.answered.append(time.monotonic())
+                    with contextlib.suppress(ConnectionError):
+                        connection.recv(1)
+                    self.ended.append(time.monotonic())
+
+    def stop(self) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join(5)
+
+
+@pytest.fixture
+def says() -> Iterator[Callable[[bytes], Says]]:
+    made: list[Says] = []
+
+    def make(said: bytes) -> Says:
+        made.append(Says(said))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+SYN_SENT = 2
+
+
+def towards(port: int) -> list[tuple[int, int]]:
+    """The kernel's sockets whose peer is this port of 127.0.0.1: TCP state, and bytes come in that nobody has read."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    peer = f"0100007F:{port:04X}"
+    return [(int(row[3], 16), int(row[4].partition(":")[2], 16)) for row in rows if row[2] == peer]
+
+
+@pytest.mark.parametrize("rude", [False, True], ids=["fin", "rst"])
+def test_in_the_middle_of_a_whole_body(says: Callable[[bytes], Says], rude: bool) -> None:
+    """The gateway has read half an unstreamed answer; the client has nothing of it."""
+    half = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{" + b" " * 499
+    source = says(half)
+    with gateway(upstream(f"http://127.0.0.1:{source.port}/v1")) as gate:
+        client = socket.create_connection(("127.0.0.1", gate.port))
+        client.sendall(request(stream=False))
+        wait_until(lambda: source.answered)
+        wait_until(lambda: [unread for _, unread in towards(source.port)] == [0])
+        left = leave(client, rude)
+        wait_until(lambda: source.ended)
+        assert 0 < source.ended[0] - left < LIMIT_S
+        wait_until(lambda: gate.app.stays.gate.running == 0)
+    assert len(source.answered) == 1
+
+
+@pytest.mark.parametrize("rude", [False, True], ids=["fin", "rst"])
+def test_between_retries(says: Callable[[bytes], Says], rude: bool) -> None:
+    """An attempt failed and the next is a second away: the call ends at once, and there is no next."""
+    busy = b"HTTP/1.1 503 busy\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}"
+    source = says(busy)
+    with gateway(upstream(f"http://127.0.0.1:{source.port}/v1") + "\n[routing]\nretries = 2\n") as gate:
+        client = socket.create_connection(("127.0.0.1", gate.port))
+        client.sendall(request(stream=True))
+        wait_until(lambda: source.ended)
+        assert gate.app.stays.gate.running == 1
+        left = leave(client, rude)
+        wait_until(lambda: gate.app.stays.gate.running == 0)
+        assert time.monotonic() - left < LIMIT_S
+        with pytest.raises(AssertionError):  # two seconds are enough for the attempt that must not come
+            wait_until(lambda: len(source.answered) > 1)
+    assert len(source.answered) == 1
+
+
+@pytest.mark.parametrize("rude", [False, True], ids=["fin", "rst"])
+def test_while_connecting(rude: bool) -> None:
+    """An upstream whose queue of connections is full does not answer the first packet; nobody waits for it any longer."""
+    with socket.socket() as full, contextlib.ExitStack() as queue:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        while not any(state == SYN_SENT for state, _ in towards(port)):
+            filler = queue.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        connecting = len(towards(port))
+        with gateway(upstream(f"http://127.0.0.1:{port}/v1")) as gate:
+            client = socket.create_connection(("127.0.0.1", gate.port))
+            client.sendall(request(stream=True))
+            wait_until(lambda: len(towards(port)) == connecting + 1)
+            left = leave(client, rude)
+            wait_until(lambda: gate.app.stays.gate.running == 0 and len(towards(port)) == connecting)
+            assert time.monotonic() - left < LIMIT_S
 
 
 def test_leaving_after_done_is_no_cancel(gate: Gateway, mock: EvilThread) -> None:
