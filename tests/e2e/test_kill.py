@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,24 @@ def rows_of(folder: Path) -> list[sqlite3.Row]:
         return list(database.execute("SELECT * FROM calls"))
 
 
+def billed_micro(port: int) -> int:
+    """What `GET billing/usage` says in all its pages together, in micro-USD."""
+    amount, page, pages, lines, total = 0, 1, 1, 0, 0
+    while page <= pages:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+            connection.request("GET", f"/v1/billing/usage?limit=500&sortOrder=asc&currency=USD&page={page}")
+            answer = connection.getresponse()
+            said = json.loads(answer.read(), parse_float=Decimal)
+            assert answer.status == 200, said
+        lines += len(said["data"])
+        pages, total = said["pagination"]["totalPages"], said["pagination"]["total"]
+        amount += sum(-line["amount"] * 1_000_000 for line in said["data"])
+        page += 1
+    assert lines == total
+    assert amount == int(amount), "each line is in whole micro-units"
+    return int(amount)
+
+
 def balanced(folder: Path, double: Counting, clients: list[Client]) -> dict[str, int]:
     """Holds the three accounts against each other."""
     rows = {row["call_id"]: row for row in rows_of(folder)}
@@ -187,8 +206,14 @@ def balanced(folder: Path, double: Counting, clients: list[Client]) -> dict[str,
             row["amount_micro"]
             == (one.prompt * INPUT + 500_000) // 1_000_000 + (one.completion * OUTPUT + 500_000) // 1_000_000
         )
-    billed = sum(row["prompt_tokens"] + row["completion_tokens"] for row in settled.values())
-    assert billed == sum(seen[c].prompt + seen[c].completion for c in settled)
+    told = {c: (row["prompt_tokens"], row["completion_tokens"]) for c, row in rows.items() if row["prompt_tokens"]}
+    unknown = [c for c in seen if c not in told]
+    assert {rows[c]["ending"] for c in unknown} <= {"interrupted"}, (
+        "only of a call whose worker died is the use unknown"
+    )
+    assert sum(map(sum, told.values())) + sum(seen[c].prompt + seen[c].completion for c in unknown) == sum(
+        one.prompt + one.completion for one in double.seen
+    ), "what all rows say, and what died with a worker, is all that the upstream counted"
     interrupted = [row for row in rows.values() if row["ending"] == "interrupted"]
     assert all(row["amount_micro"] is None for row in interrupted), (
         "what they used is not known, so neither is the price"
@@ -210,10 +235,12 @@ def killed(folder: Path, kills: int, seed: int) -> dict[str, int]:
         again = Server(file)
         try:
             again.wait_ready()
+            billed = billed_micro(again.port)
         finally:
             again.stop()
         assert list((folder / "t.db.state").glob("*.journal")) == [], "nothing is left to inherit"
         counts = balanced(folder, double, clients)
+        assert billed == sum(row["amount_micro"] or 0 for row in rows_of(folder)) > 0, "the bill is the ledger"
         assert counts["finished"] > 10 * kills
         return counts
 
