@@ -94,6 +94,10 @@ class Delay:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
 
+    def to(self, port: int) -> None:
+        """From now on another server stands behind this address."""
+        self._to = port
+
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._join, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]

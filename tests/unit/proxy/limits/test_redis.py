@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fakes.services import Delay, Redis, free_port
-from proxy.limits.redis import RedisStore, Tuning
+from proxy.limits.redis import DEAD_US, RedisStore, Tuning
 from proxy.limits.reference import Bucket, Measure
 from proxy.limits.store import Grant, Refusal
 
@@ -172,6 +172,79 @@ def test_a_successor_takes_over_the_slots_of_its_name(server: Redis) -> None:
         await first._redis.aclose()
 
     run(work)
+
+
+@pytest.mark.slow
+def test_slots_of_a_member_that_died_come_back_with_its_lease(server: Redis) -> None:
+    slots = Bucket("k", "m", Measure.CONCURRENT, 2)
+
+    async def work() -> None:
+        first = RedisStore(server.url, "m0", 2, QUICK)
+        await first.start()
+        async with member(server.url, "m1") as second:
+            held = await first.reserve([(slots, 2)])
+            assert isinstance(held, Grant)
+            assert isinstance(await second.reserve([(slots, 1)]), Refusal)
+            assert first._task is not None
+            first._task.cancel()  # dead, and nobody of its name follows
+            await asyncio.gather(first._task, return_exceptions=True)
+            died = time.monotonic()
+            while not isinstance(await second.reserve([(slots, 2)]), Grant):
+                assert time.monotonic() - died < DEAD_US / 1e6 + 2
+                await asyncio.sleep(0.05)
+            assert time.monotonic() - died > DEAD_US / 1e6 - 2, "as long as it may still live, its slots are its own"
+        await first._redis.aclose()
+
+    run(work)
+
+
+def test_a_replica_that_takes_over_begins_with_empty_buckets(server: Redis, tmp_path: Path) -> None:
+    """One address, behind which the first server is replaced by its replica, which may not have heard the last of it."""
+    bucket, slots = Bucket("k", "m", Measure.RPM, 600), Bucket("k", "m", Measure.CONCURRENT, 2)
+    replica = Redis(tmp_path)
+    replica.start()
+
+    async def work() -> None:
+        await command(replica, f"REPLICAOF 127.0.0.1 {server.port}")
+        for _ in range(500):
+            if b"master_link_status:up" in await command(replica, "INFO replication"):
+                break
+            await asyncio.sleep(0.02)
+        delay = Delay(server.port)
+        await delay.start()
+        async with member(f"redis://127.0.0.1:{delay.port}/0", replicas=1) as store:
+            held = await store.reserve([(slots, 2)])
+            assert isinstance(held, Grant)
+            for _ in range(50):
+                assert isinstance(await store.reserve([(bucket, 1)]), Grant)
+            era = store._era
+            server.kill()
+            await until(lambda: store.silent)
+            delay.to(replica.port)
+            await command(replica, "REPLICAOF NO ONE")
+            await until(lambda: store._era != era)
+            began = time.monotonic()
+            assert await admitted(store, bucket, 1.0) <= 10 * (time.monotonic() - began + 3.0)  # not the brim
+            await store.flush()
+            assert isinstance(await store.reserve([(slots, 1)]), Refusal), "who held them says so"
+            store.settle(held, {})
+            await store.flush()
+            assert isinstance(await store.reserve([(slots, 2)]), Grant)
+        await delay.aclose()
+
+    try:
+        run(work)
+    finally:
+        replica.kill()
+
+
+async def command(server: Redis, line: str) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(line.encode() + b"\r\n")
+    said = await reader.read(65536)
+    writer.close()
+    await writer.wait_closed()
+    return said
 
 
 def test_a_server_that_was_never_there(server: Redis) -> None:
