@@ -5,6 +5,7 @@ caller; the doubles count what was created and how each exchange ended.
 """
 
 import json
+import re
 import socket
 import time
 import urllib.request
@@ -15,6 +16,7 @@ from typing import Any
 import openai
 import pytest
 
+from adapters import patience
 from fakes.doubles import faults
 from fakes.doubles.aime import AimeDouble
 from fakes.doubles.bytez import BytezDouble
@@ -50,6 +52,7 @@ class Row:
     tools: bool = False
     counts: bool = True  # usage comes from upstream
     leaves: str = "closes"  # closes | abandons | cancels
+    queues: str = ""  # what a waiting stream says, as a pattern
     breaks: int = 700  # bytes of a stream after which a cut is one in the middle
 
     @property
@@ -143,6 +146,7 @@ ROWS = [
             "validation": (as_error(400, {"success": False, "error": ["top_k is odd"]}), 400, "invalid_request"),
         },
         leaves="abandons",
+        queues=r"queue_position=\d+.*progress=\d+%",
     ),
     Row(
         "vaikerai",
@@ -172,6 +176,7 @@ ROWS = [
             ),
         },
         leaves="cancels",
+        queues="status=(queued|processing)",
     ),
 ]
 # Models that are loaded first, and answer in raw text behind an echo of what they were told.
@@ -182,6 +187,7 @@ ROWS.append(
         model="openai-community/gpt2",
         create="/model/run$",
         options={"api": '"v1"', "reads_per_s": "1000"},
+        queues="waiting for the model",
         breaks=70,
     )
 )
@@ -207,7 +213,11 @@ class Stage:
         return [s for s in self.double.seen("POST", self.row.create) if not s.path.endswith(("/progress", "/cancel"))]
 
 
-def toml_of(row: Row, double: Any, routing: str) -> str:
+ROOMY = {"connect_s": 2, "first_byte_s": 5, "between_bytes_s": 5, "total_s": 20}
+TIGHT = {"connect_s": 2, "first_byte_s": 0.4, "between_bytes_s": 0.4, "total_s": 1.5}
+
+
+def toml_of(row: Row, double: Any, routing: str, clocks: dict[str, float] = ROOMY) -> str:
     hosts = {key: f'["{double.origin(port)}"]' for key, port in row.hosts.items()}
     more = "\n".join(f"{key} = {value}" for key, value in (row.options | hosts).items())
     return f"""
@@ -215,7 +225,7 @@ def toml_of(row: Row, double: Any, routing: str) -> str:
 kind = "{row.kind}"
 base_url = "{double.base_url}"
 api_key = "{double.key}"
-timeout = {{connect_s = 2, first_byte_s = 5, between_bytes_s = 5, total_s = 20}}
+timeout = {{{", ".join(f"{name} = {seconds}" for name, seconds in clocks.items())}}}
 {more}
 
 [models.m]
@@ -227,8 +237,8 @@ breaker = {{failures = 1000000}}
 """
 
 
-def staged(row: Row, pace: Pace, routing: str = "retries = 0") -> Iterator[Stage]:
-    with row.double(pace=pace) as double, gateway(toml_of(row, double, routing)) as gate:
+def staged(row: Row, pace: Pace, routing: str = "retries = 0", clocks: dict[str, float] = ROOMY) -> Iterator[Stage]:
+    with row.double(pace=pace) as double, gateway(toml_of(row, double, routing, clocks)) as gate:
         client = openai.OpenAI(base_url=gate.v1, api_key="x", max_retries=0, timeout=20)
         with client:
             yield Stage(row, double, gate, client)
@@ -251,6 +261,12 @@ def slow(row: Row) -> Iterator[Stage]:
 def eager(row: Row) -> Iterator[Stage]:
     """With retries, as a deployment has them."""
     yield from staged(row, QUICK, "retries = 2")
+
+
+@pytest.fixture
+def tight(row: Row) -> Iterator[Stage]:
+    """With little patience."""
+    yield from staged(row, QUICK, clocks=TIGHT)
 
 
 @rows
@@ -370,6 +386,64 @@ def test_a_stream_cut_in_the_middle_is_an_error(stage: Stage) -> None:
     with pytest.raises(openai.APIError) as caught:
         list(stage.ask("one two three four five six seven eight nine ten", stream=True))
     assert caught.value.code == "upstream_error"
+
+
+@rows
+@pytest.mark.parametrize("stream", [False, True])
+def test_silence_before_the_first_byte_is_a_timeout(tight: Stage, stream: bool) -> None:
+    tight.double.script(faults.hang(accepted=True), method="POST", path=tight.row.create)
+    began = time.monotonic()
+    with pytest.raises(openai.InternalServerError) as caught:
+        list(tight.ask(stream=True)) if stream else tight.ask()
+    assert (caught.value.status_code, caught.value.code) == (504, "upstream_timeout")
+    assert time.monotonic() - began < 3
+    assert len(tight.creates()) == 1
+
+
+@rows
+def test_silence_in_the_middle_is_a_timeout(tight: Stage) -> None:
+    """A stream that stops, or a job of which nothing more is heard; one that is also told otherwise is read there."""
+    if tight.row.hosts:
+        tight.double.script(faults.paused(2, 30.0), port="stream")
+    elif tight.row.leaves == "closes":
+        tight.double.script(faults.paused(2, 30.0), method="POST", path=tight.row.create)
+    else:
+        tight.double.script(*[faults.hang()] * 50, method="GET", path="/progress$|/predictions/")
+    began = time.monotonic()
+    if tight.row.hosts:
+        chunks = [c for c in tight.ask("one two three", stream=True) if c.choices]
+        assert "".join(c.choices[0].delta.content or "" for c in chunks).strip() == "You said: one two three"
+    else:
+        with pytest.raises(openai.APIError) as caught:
+            list(tight.ask("one two three", stream=True))
+        assert caught.value.code == "upstream_timeout"
+    assert time.monotonic() - began < 4
+    assert len(tight.creates()) == 1
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.queues], ids=lambda row: row.id)
+def test_a_stream_that_queues_says_how_it_goes(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comments, which openai-python passes over; they are read from the wire."""
+    monkeypatch.setitem(patience.opened.__kwdefaults__, "commit_after_s", 0.05)
+    monkeypatch.setattr(patience, "EVERY_S", 0.05)
+    for stage in staged(row, Pace(queue=0.4, first=0.2, token=0.01, image=0.1, cold=0.5)):
+        with post(stage, stream=True) as client:
+            client.settimeout(10)
+            got = whole(client)
+        comments = re.findall(rb"^: (.+?)\r?$", got, re.M)
+        assert [words for words in comments if re.search(row.queues.encode(), words)], comments
+        assert got.index(b"\n: ") < got.index(b"data:")
+        assert next(iter(stage.ask("one", stream=True))).choices[0].delta.role == "assistant"
+
+
+def whole(client: socket.socket) -> bytes:
+    """What is said until the stream is done."""
+    got = b""
+    while b"data: [DONE]" not in got:
+        piece = client.recv(65536)
+        assert piece, got
+        got += piece
+    return got
 
 
 def post(stage: Stage, stream: bool) -> socket.socket:
