@@ -33,13 +33,14 @@ def run(script: str, *arguments: str) -> Any:
 
 def test_chat(gate: Gateway, mock: EvilThread) -> None:
     """Chat, stream, usage, tools, two choices, models and a 404, as the Node SDK types them."""
-    for _ in range(2):
+    for _ in range(3):
         mock.script(Script(content="già pagato 🛶"))
     seen = run("chat.mjs", gate.v1)
     assert seen["whole"] == {"content": "già pagato 🛶", "finish": "stop", "model": "m"}
     assert seen["requestId"].startswith("req_")
     assert (seen["stream"]["text"], seen["stream"]["finishes"]) == ("già pagato 🛶", ["stop"])
     assert seen["stream"]["usage"]["choices"] == 0
+    assert seen["plain"] == {"text": "già pagato 🛶", "usages": 0}
     assert seen["tools"] == {"finish": "tool_calls", "name": "get_weather"}
     assert seen["two"] == {"count": 2, "logprobs": True}
     assert seen["models"] == ["m"]
@@ -68,6 +69,50 @@ def test_errors(gate: Gateway, mock: EvilThread, name: str, form: str, expected:
     seen = run("error.mjs", gate.v1, form)
     assert "finished" not in seen
     assert {key: seen["error"][key] for key in expected} == expected
+
+
+STATUSES = {
+    400: ("BadRequestError", 400, "invalid_request"),
+    401: ("InternalServerError", 502, "upstream_auth_failed"),
+    402: ("InternalServerError", 503, "upstream_unavailable"),
+    403: ("InternalServerError", 502, "upstream_auth_failed"),
+    404: ("InternalServerError", 502, "upstream_error"),
+    405: ("InternalServerError", 502, "upstream_error"),
+    408: ("InternalServerError", 504, "upstream_timeout"),
+    409: ("BadRequestError", 400, "invalid_request"),
+    413: ("APIError", 413, "request_too_large"),
+    422: ("BadRequestError", 400, "invalid_request"),
+    425: ("BadRequestError", 400, "invalid_request"),
+    429: ("RateLimitError", 429, "upstream_rate_limited"),
+    500: ("InternalServerError", 502, "upstream_error"),
+    502: ("InternalServerError", 502, "upstream_error"),
+    503: ("InternalServerError", 503, "upstream_unavailable"),
+    504: ("InternalServerError", 504, "upstream_timeout"),
+}
+
+
+@pytest.mark.parametrize("form", ["whole", "stream"])
+@pytest.mark.parametrize("shape", ["openai", "string", "venice", "detail", "flat", "html"])
+def test_statuses(gate: Gateway, mock: EvilThread, shape: str, form: str) -> None:
+    """Each of 16 statuses, in each shape of body: the class, status and code, and the id of the request."""
+    mock.script(*(fault("status", status=status, shape=shape) for status in STATUSES))
+    seen = run("errors.mjs", gate.v1, form, str(len(STATUSES)))
+    assert len(mock.exchanges) == len(STATUSES)
+    got = {status: (row["name"], row["status"], row["code"]) for status, row in zip(STATUSES, seen, strict=True)}
+    assert got == STATUSES
+    for row in seen:
+        assert row["id"]
+        assert (row["type"] == "server_error") == (row["status"] >= 500)
+
+
+@pytest.mark.parametrize("form", ["whole", "stream"])
+def test_the_sdk_gives_up_first(gate: Gateway, mock: EvilThread, form: str) -> None:
+    """Its own timeout is its own class of error, and the upstream is rid of the call."""
+    mock.script(fault("stall_head"))
+    (seen,) = run("errors.mjs", gate.v1, form, "1", "400")
+    assert (seen["name"], seen["status"]) == ("APIConnectionTimeoutError", None)
+    mock.wait(mock.exchanges[0], "ended")
+    assert mock.exchanges[0].end in ("client_closed", "reset")
 
 
 def test_media(tmp_path: Path) -> None:

@@ -32,6 +32,14 @@ for await (const chunk of stream) {
 }
 seen.stream = { text, finishes, usage, ms: performance.now() - started };
 
+let usages = 0; // chunks of a stream that was not asked for its usage and tells it all the same, or has no choice
+let plain = "";
+for await (const chunk of await client.chat.completions.create({ model: "m", messages, stream: true })) {
+  plain += chunk.choices[0]?.delta?.content ?? "";
+  if (chunk.usage || chunk.choices.length === 0) usages += 1;
+}
+seen.plain = { text: plain, usages };
+
 const helped = await client.chat.completions.stream({ model: "m", messages, tools, tool_choice: "required" }).finalChatCompletion();
 seen.tools = { finish: helped.choices[0].finish_reason, name: helped.choices[0].message.tool_calls[0].function.name };
 
