@@ -6,16 +6,19 @@ created, who was cancelled, and whether the key went anywhere that it should not
 
 import base64
 import http.client
+import io
 import json
 import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import openai
 import pytest
+from PIL import Image
 
 from fakes.doubles import faults, media
 from fakes.doubles.clockwork import Pace
@@ -140,6 +143,33 @@ def test_a_picture_in_venices_dialect(stage: Stage) -> None:
         assert answer.headers["content-type"] == "image/webp"
         assert answer.headers["x-venice-is-content-violation"] == "false"
         assert shape(answer.read()) == ("webp", 256, 512)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.kind == "novita"], ids=["novita"])
+@pytest.mark.parametrize(("confidence", "safe"), [(97.0, True), (97.0, False), (12.0, True)])
+def test_safe_mode_blurs_what_is_called_adult(stage: Stage, confidence: float, safe: bool) -> None:
+    """What is drawn is one white square on black: a blurred one has no edge left."""
+    drawn = Image.new("L", (256, 256))
+    drawn.paste(255, (96, 96, 160, 160))
+    held = io.BytesIO()
+    drawn.convert("RGB").save(held, "webp", lossless=True)
+    stage.double.will(nsfw=confidence, images=[held.getvalue()])
+    body = {"model": "image", "prompt": "x", "width": 256, "height": 256, "return_binary": True, "safe_mode": safe}
+    request = urllib.request.Request(
+        f"{stage.gate.venice}/image/generate", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        blurred = answer.headers["x-venice-is-blurred"]
+        got = Image.open(io.BytesIO(answer.read())).convert("L")
+    row = [got.getpixel((x, 128)) for x in range(256)]
+    steepest = max(abs(right - left) for left, right in pairwise(row))
+    if safe and confidence > 90:
+        assert blurred == "true"
+        assert steepest < 20
+    else:
+        assert blurred == "false"
+        assert steepest > 200
+    assert got.size == (256, 256)
 
 
 @having("inpaint")
