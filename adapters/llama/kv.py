@@ -298,8 +298,8 @@ class KvCache:
             if self.cells is not None:
                 self.cells.drop(slot, keep)
             slot.n = keep
-        if self._window and self.memory.pos_min(slot.seq) > max(0, keep - self._window):
-            self._clear(slot)  # the window before the cut is gone
+        if self._window and not 0 <= self.memory.pos_min(slot.seq) <= max(0, keep - self._window):
+            self._clear(slot)  # the window before the cut is gone, in part or (-1) altogether
             return 0
         return keep
 

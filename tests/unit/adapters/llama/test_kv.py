@@ -44,7 +44,8 @@ class Memory:
         self.gone[dst] = self.gone.get(src, 0)
 
     def pos_min(self, seq: int) -> int:
-        return self.gone.get(seq, 0)
+        gone = self.gone.get(seq, 0)
+        return gone if gone < len(self.held.get(seq, [])) else -1  # as llama.cpp says it of an empty window
 
     def decode(self, kv: KvCache, lease: Lease, slot: Slot, tokens: list[int]) -> None:
         self.held.setdefault(slot.seq, []).extend(tokens)
@@ -147,6 +148,8 @@ def test_a_window_that_has_moved_on_makes_the_prefix_worthless() -> None:
     _serve(memory, kv, "a" * 30)
     assert _serve(memory, kv, "a" * 20 + "b" * 10) == 0
     assert _serve(memory, kv, "a" * 20 + "b" * 10 + "!c") == 31
+    assert _serve(memory, kv, "a" * 26 + "cut within the window") == 0
+    assert _serve(memory, kv, "a" * 9) == 0, "cut far before it: of the window nothing is left"
 
 
 def test_admission_counts_shared_cells_once() -> None:
