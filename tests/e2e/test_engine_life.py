@@ -139,3 +139,32 @@ def test_who_waits_for_a_load_is_told_how_it_goes(gate: Gateway, monkeypatch: py
 
 async def _event() -> asyncio.Event:
     return asyncio.Event()
+
+
+def test_a_full_queue_says_when_to_come_back() -> None:
+    """One speaks and one waits; everybody else is turned away at once with a 429 and whole seconds to wait."""
+    body = {"model": "demo", "messages": PROMPT, "max_tokens": 5}
+
+    async def run(gate: Gateway) -> tuple[list[Streamed], list[httpx.Response]]:
+        async with client(gate) as by, httpx.AsyncClient(base_url=gate.v1, timeout=30) as http:
+            assert (await http.post("/chat/completions", json=body)).status_code == 200  # it is loaded
+            streams = [Streamed(), Streamed()]
+            tasks = [asyncio.create_task(streams[0].run(by, "demo", 900))]
+            await asyncio.wait_for(streams[0].flows.wait(), 20)
+            tasks.append(asyncio.create_task(streams[1].run(by, "demo", 5)))
+            await asyncio.to_thread(
+                until, lambda: any(r.engine is not None and r.engine.waiting for r in residents(gate))
+            )
+            refused = [await http.post("/chat/completions", json={**body, "stream": i % 2 == 1}) for i in range(4)]
+            assert not tasks[0].done()
+            return [await task for task in tasks], refused
+
+    with gateway(local({"demo": "demo"}, parallel=1, queue=1)) as gate:
+        spoke, refused = asyncio.run(run(gate))
+        again = httpx.post(f"{gate.v1}/chat/completions", json=body, timeout=30)
+    assert [stream.ended for stream in spoke] == ["whole", "whole"]
+    for response in refused:
+        assert response.status_code == 429
+        assert 1 <= int(response.headers["retry-after"]) <= 60
+        assert response.json()["error"]["type"] == "rate_limit_error"
+    assert again.status_code == 200
