@@ -32,6 +32,7 @@ from proxy.tiers import Tiers, checked
 if TYPE_CHECKING:
     from proxy.ledger.books import Ledger
     from proxy.ledger.database import Database
+    from proxy.limits.shared_file import SharedFile
 
 TICK_S = 2.0  # how often hits are written down, and dead neighbours' journals looked for
 WORKERS = "TRAGHETTO_WORKERS"  # of this server, where the command line says it and not the file
@@ -67,7 +68,8 @@ class Accounts:
         self.ledger: Ledger | None = None
         self.store: LimitStore = MemoryStore()
         self.hits = HitLog(MemoryHits())
-        self.abuse = _guard(config)
+        self._failures: SharedFile | None = None  # everybody's, where there are several workers
+        self.abuse = self._guard(config)
         self.budgets = self._budgets()
         self._task: asyncio.Task[None] | None = None
 
@@ -137,8 +139,21 @@ class Accounts:
                     where="store.folder",
                     expected="a folder that can be written",
                 ) from error
+        if workers > 1:
+            self._open_failures()
         self.budgets = self._budgets()
         await self.store.start()
+
+    def _open_failures(self) -> None:
+        from proxy.limits.shared_abuse import RECORDS
+        from proxy.limits.shared_file import SharedFile
+
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._failures = SharedFile(self.folder / "failures", RECORDS)
+        except OSError as error:  # with Redis, and no ledger, nothing else needs this folder
+            _log.warning("failures_not_shared", folder=str(self.folder), why=error.strerror or str(error))
+        self.abuse = self._guard(self._config)
 
     async def aclose(self) -> None:
         """Close in the reverse order; rows that wait are written first."""
@@ -146,6 +161,10 @@ class Accounts:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self.store.aclose()
+        if self._failures is not None:
+            self._failures.close()
+            self._failures = None
+            self.abuse = self._guard(self._config)
         await self.keyring.aclose()
         if self.ledger is not None:
             await self._flush()
@@ -180,7 +199,7 @@ class Accounts:
             except FAILURES as error:  # each row says its prices itself; this table is for people
                 _log.error("prices_not_noted", version=rules.prices.version, why=reason(error))
         if config.limits.abuse != self._config.limits.abuse:
-            self.abuse = _guard(config)
+            self.abuse = self._guard(config)
         self._config = msgspec.structs.replace(config, store=self._config.store)
         self.rules = rules
         self.budgets = self._budgets()
@@ -216,6 +235,15 @@ class Accounts:
         return state
 
     # -- within
+
+    def _guard(self, config: Config) -> AbuseGuard:
+        rule = config.limits.abuse
+        if self._failures is not None:
+            from proxy.limits.shared_abuse import FAILURES_MAX, SharedGuard
+
+            if rule.failures <= FAILURES_MAX:
+                return SharedGuard(self._failures, rule.failures, rule.window_s, rule.block_s)
+        return AbuseGuard(rule.failures, rule.window_s, rule.block_s)
 
     def _budgets(self) -> Budgets:
         return Budgets(self.store, self._spent, rates_of(self._config.limits))
@@ -261,8 +289,3 @@ async def examine(config: Config, host: str, file: str = "") -> None:
         raise ConfigError(error.what, file=file, where=error.where, expected=error.expected) from None
     finally:
         await accounts.aclose()
-
-
-def _guard(config: Config) -> AbuseGuard:
-    abuse = config.limits.abuse
-    return AbuseGuard(abuse.failures, abuse.window_s, abuse.block_s)

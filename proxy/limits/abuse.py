@@ -1,7 +1,7 @@
 """Venice's guard against callers that keep failing: more than 20 failed requests in 30 s, and 30 s of nothing but 429.
 
-It counts what it is told, per key, in this process: of N workers each has its own count. It knows no status and no key's
-rights; the caller decides what a failure is (a 4xx that is the request's own fault; never our 429, 402 or 5xx).
+It counts what it is told, per key, in this process; `shared_abuse` does so for all workers of a machine. It knows no status
+and no key's rights; the caller decides what a failure is (a 4xx that is the request's own fault; never our 429, 402, 5xx).
 """
 
 import time

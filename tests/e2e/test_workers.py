@@ -138,3 +138,15 @@ def test_one_name_is_one_call_for_all_workers(server: Server, mock: EvilThread) 
     assert {(status, body) for status, _, body in answers} == {(200, answers[0][2])}
     assert sum("idempotent-replayed" in headers for _, headers, _ in answers) == 11
     assert len(mock.exchanges) - before == 1
+
+
+def test_failures_count_wherever_they_happen(server: Server) -> None:
+    """Twenty may fail in half a minute, not twenty in each worker; and who is blocked is blocked at every door."""
+    key, other = (server.keys("create", "--type", "INFERENCE")["apiKey"] for _ in range(2))
+    assert {status for status, _, _ in server.many(20, "GET", "/api/v1/requests/x", key)} == {404}
+    assert {status for status, _, _ in server.many(24, "GET", "/v1/characters", key)} == {200}
+    assert server.ask("GET", "/api/v1/requests/x", key)[0] == 404
+    blocked = server.many(24, "GET", "/v1/characters", key)
+    assert {status for status, _, _ in blocked} == {429}
+    assert all(20 <= int(headers["retry-after"]) <= 30 for _, headers, _ in blocked)
+    assert {status for status, _, _ in server.many(24, "GET", "/v1/characters", other)} == {200}
