@@ -24,8 +24,9 @@ from adapters.vaikerai.adapter import VaikerAI, build
 from fakes.calls import chat_call, drained
 from fakes.doubles import faults
 from fakes.doubles.aime import AimeDouble
+from fakes.doubles.bytez import BytezDouble
 from fakes.doubles.clockwork import Pace
-from fakes.doubles.server import Double
+from fakes.doubles.novita import NovitaDouble
 from fakes.doubles.vaikerai import VaikerDouble
 from fakes.gateway import Gateway, gateway
 from proxy.call import Target
@@ -89,6 +90,23 @@ api_key = "{aime.key}"
 reads_per_s = 5000
 timeout = {{connect_s = 2, first_byte_s = 1, between_bytes_s = 1, total_s = 6}}
 
+[upstreams.novita]
+kind = "novita"
+base_url = "{novita.base_url}"
+api_key = "{novita.key}"
+file_hosts = ["{pictures}"]
+reads_per_s = 5000
+timeout = {{connect_s = 2, first_byte_s = 1, between_bytes_s = 1, total_s = 6}}
+
+[upstreams.bytez]
+kind = "bytez"
+api = "v1"
+base_url = "{bytez.base_url}"
+api_key = "{bytez.key}"
+concurrency = 64
+reads_per_s = 5000
+timeout = {{connect_s = 2, first_byte_s = 1, between_bytes_s = 1, total_s = 6}}
+
 [models.chat]
 targets = [{{upstream = "vk", model = "meta/meta-llama-3-70b-instruct"}}]
 [models.slow-chat]
@@ -98,6 +116,11 @@ targets = [{{upstream = "aime", model = "lab_chat"}}]
 [models.image]
 type = "image"
 targets = [{{upstream = "vk", model = "black-forest-labs/flux-schnell"}}]
+[models.task-image]
+type = "image"
+targets = [{{upstream = "novita", model = "dreamshaper_8_93211.safetensors"}}]
+[models.loaded-chat]
+targets = [{{upstream = "bytez", model = "openai-community/gpt2"}}]
 [models.embedding]
 type = "embedding"
 targets = [{{upstream = "vk", model = "acme/embedder:{vk.models[acme/embedder].version}"}}]
@@ -138,8 +161,12 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
     ("/v1/chat/completions", {"model": "queue", "messages": WORDS, "stream": True}),
     ("/v1/chat/completions", {"model": "queue", "messages": WORDS}),
     ("/v1/images/generations", {"model": "image", "prompt": "a boat", "n": 2}),
+    ("/v1/images/generations", {"model": "task-image", "prompt": "a boat", "n": 2, "size": "256x256"}),
+    ("/v1/chat/completions", {"model": "loaded-chat", "messages": WORDS, "stream": True}),
+    ("/v1/chat/completions", {"model": "loaded-chat", "messages": WORDS}),
     ("/v1/embeddings", {"model": "embedding", "input": ["a", "b"]}),
 ]
+SERVED = {"queue": "aime", "task-image": "novita", "loaded-chat": "bytez"}  # the rest is VaikerAI's
 
 
 def handles() -> Counter[str]:
@@ -154,8 +181,8 @@ def handles() -> Counter[str]:
 class Crowd:
     """Callers that ask, wait or leave; each is a raw socket, so that leaving is leaving."""
 
-    def __init__(self, gate: Gateway, vk: Double, aime: Double, seed: int) -> None:
-        self.gate, self.vk, self.aime = gate, vk, aime
+    def __init__(self, gate: Gateway, doubles: dict[str, Any], seed: int) -> None:
+        self.gate, self.doubles = gate, doubles
         self.dice = random.Random(seed)
         self.said: Counter[str] = Counter()
         self.left = 0
@@ -201,27 +228,39 @@ class Crowd:
     def spoil(self, model: str) -> None:
         """Queue a fault for some request of the next moments, whoever's it will be."""
         dice = self.dice
+        double = self.doubles[SERVED.get(model, "vk")]
         if model == "chat" and dice.random() < 0.4:
-            self.vk.script(dice.choice(STREAM_FAULTS)(), port="stream")
-        elif model == "image" and dice.random() < 0.5:
-            self.vk.script(dice.choice(FILE_FAULTS)(), port="files")
+            double.script(dice.choice(STREAM_FAULTS)(), port="stream")
+        elif model.endswith("image") and dice.random() < 0.5:
+            double.script(dice.choice(FILE_FAULTS)(), port="files")
         else:
             make, port = dice.choice(FAULTS)
-            double = self.aime if model == "queue" else self.vk
-            double.script(make(), method=dice.choice(["GET", "POST", None]), port=port)
+            # All callers wait for the one load of a model: most faults are for what is asked of it afterwards.
+            path = "/model/run$" if model == "loaded-chat" and dice.random() < 0.9 else ""
+            method = "POST" if path else dice.choice(["GET", "POST", None])
+            double.script(make(), method=method, path=path, port=port)
 
 
 @contextlib.contextmanager
-def built() -> Iterator[tuple[Gateway, Any, Any]]:
-    """The gateway in front of both doubles."""
+def built() -> Iterator[tuple[Gateway, dict[str, Any]]]:
+    """The gateway in front of the doubles."""
     quick = Pace.quick()
-    vk = VaikerDouble(pace=quick, creates_per_min=6e6, reads_per_min=6e6)
-    with vk, AimeDouble(pace=quick) as aime:
-        toml = TOML.replace("vk.models[", "models[").format(
-            vk=vk, aime=aime, files=vk.origin("files"), streams=vk.origin("stream"), models=vk.models
-        )
+    with contextlib.ExitStack() as stack:
+        doubles: dict[str, Any] = {
+            "vk": stack.enter_context(VaikerDouble(pace=quick, creates_per_min=6e6, reads_per_min=6e6)),
+            "aime": stack.enter_context(AimeDouble(pace=quick)),
+            "novita": stack.enter_context(NovitaDouble(pace=quick)),
+            "bytez": stack.enter_context(BytezDouble(pace=quick, plan=64)),
+        }
+        vk = doubles["vk"]
+        places = {
+            "files": vk.origin("files"),
+            "streams": vk.origin("stream"),
+            "pictures": doubles["novita"].origin("files"),
+        }
+        toml = TOML.replace("vk.models[", "models[").format(models=vk.models, **doubles, **places)
         with gateway(toml) as gate:
-            yield gate, vk, aime
+            yield gate, doubles
 
 
 @pytest.mark.parametrize("jobs", [400, pytest.param(5000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
@@ -229,28 +268,32 @@ def test_nothing_is_left_of_jobs_with_faults_and_leavers(jobs: int) -> None:
     with built():
         pass  # what is made once in a process (pools of threads, tables) is made now
     threads, before = threading.active_count(), handles()
-    with built() as (gate, vk, aime):
+    with built() as (gate, doubles):
         idle_tasks = gate.call(tasks_of())
-        crowd = Crowd(gate, vk, aime, seed=jobs)
+        crowd = Crowd(gate, doubles, seed=jobs)
         asyncio.run(crowd.run(jobs))
         assert crowd.said["200"] > jobs / 4, crowd.said
         assert crowd.left > jobs / 20
         assert sum(crowd.said.values()) + crowd.left == jobs
         assert set(crowd.said) <= {"200", "400", "404", "429", "502", "503", "504", "nothing"}, crowd.said
-        for double in (vk, aime):
+        for double in doubles.values():
             double.call(double._faults.clear)
         adapters: Any = gate.house().adapters
         # Those that were left are cancelled, or (AIME cannot cancel) followed to their end or their time's end.
-        settle(lambda: not any(adapters[name].engine.in_flight for name in ("vk", "aime")), 20)
+        settle(lambda: not any(adapters[name].engine.in_flight for name in doubles), 20)
         settle(lambda: gate.app.stays.gate.running == 0, 5)
         settle(lambda: gate.call(tasks_of()) <= idle_tasks, 5)
         settle(lambda: gate.call(busy(adapters)) == 0, 5)
         assert adapters["vk"]._predictions._jobs == {}
-        assert vk.leaks == []
-        posts = [s for s in vk.seen("POST", "/predictions$") + aime.seen("POST") if s.headers]
-        assert vk.created + aime.created <= len(posts), "nothing was created twice"
+        assert [seen for double in doubles.values() for seen in double.leaks] == []
+        for name, creates in CREATES.items():
+            posts = [seen for seen in doubles[name].seen("POST", creates) if seen.headers]
+            assert jobs / 100 < doubles[name].created <= len(posts), "nothing was created twice"
     settle(lambda: threading.active_count() <= threads + 2, 5)  # a pool may have grown
     settle(lambda: (handles() - before).total() <= 3, 5)
+
+
+CREATES = {"vk": "/predictions$", "aime": "", "novita": "/v3/async/", "bytez": "/model/run$"}
 
 
 async def tasks_of() -> int:
@@ -260,6 +303,7 @@ async def tasks_of() -> int:
 async def busy(adapters: Any) -> int:
     """Connections to upstreams that are not idle."""
     clients = [adapters["vk"]._api._client, adapters["aime"]._client]
+    clients += [adapters["novita"]._tasks._client, adapters["bytez"]._client]
     pools = [pool for client in clients for pool in client._native._pools.values()]
     return sum(pool.size - pool.idle for pool in pools)
 
