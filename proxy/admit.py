@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from proxy import budgets as budget
 from proxy.budgets import Budgets
-from proxy.call import Call, Dialect, Ending, Principal, Served, Usage
+from proxy.call import Call, Dialect, Ending, Operation, Principal, Served, Usage
 from proxy.errors import BudgetSpent, RateExceeded, Unavailable
 from proxy.estimate import DEFAULT_OUTPUT, TEXTUAL, bounded, most, most_output, prompt_tokens, rough_prompt, unit_of
 from proxy.ledger.prices import PriceTable
@@ -181,9 +181,11 @@ class Gate:
         assert call.plan is not None
         rules = self._means.rules
         cost = rules.prices.worst(call.plan.model.id, most(call, prompt), unit_of(call))
+        free = all(target.upstream in rules.free for target in call.plan.targets)
         if cost is not None:
-            return cost
-        if all(target.upstream in rules.free for target in call.plan.targets):
+            # how long a sound is, nobody knows before: it passes while anything is left
+            return max(cost, 1) if call.operation is Operation.TRANSCRIPTION and not free else cost
+        if free:
             return 0  # it runs here: nobody sends a bill for it
         raise BudgetSpent(
             f"The price of {call.plan.model.id!r} is not known, and this key has a consumption limit.", param="model"
