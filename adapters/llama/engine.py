@@ -225,7 +225,12 @@ def _suited(setup: Setup, model: ffi.Model, layers: int, projector: Projector | 
 
     (Measured: 8 streams at 1,100 tokens each 57 instead of 133 ms a step; beside a prompt 243 instead of 862.) It needs a
     matrix of ubatch x context x heads, which is kept small by a smaller ubatch.
+
+    In a shared pool a sliding window is kept whole: llama.cpp's small one for the window is full when several sequences
+    share its cells, which the count of the pool does not see. (The estimate before loading counts it whole already.)
     """
+    if setup.unified and model.n_swa > 0:
+        setup = msgspec.structs.replace(setup, swa_full=True)
     if projector is not None and projector.m_rope:
         setup = msgspec.structs.replace(setup, unified=False)
     if projector is not None and projector.non_causal:

@@ -42,7 +42,8 @@ class Shape:
     arch: str = "llama"
     pooling: int | None = None
     licence: str | None = None
-    window: int | None = None  # sliding window attention, with arch="gemma2"-like support only
+    window: int | None = None  # sliding window attention; `fakes.gguf_memories` has an architecture with it
+    kv_per_layer: tuple[int, ...] = ()  # of a hybrid: none where a layer is recurrent
     sections: tuple[int, int, int, int] | None = None  # M-RoPE, with arch="qwen2vl": halves of a head per axis
     endless: bool = False  # its control tokens have the logit 0: a greedy answer goes on to its limit
 
@@ -100,7 +101,7 @@ def header(writer: gguf.GGUFWriter, shape: Shape, name: str) -> None:
     writer.add_block_count(shape.layers)
     writer.add_feed_forward_length(shape.ffn)
     writer.add_head_count(shape.heads)
-    writer.add_head_count_kv(shape.kv_heads)
+    writer.add_head_count_kv(shape.kv_per_layer or shape.kv_heads)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(shape.width // shape.heads)
     writer.add_rope_freq_base(10000.0)
