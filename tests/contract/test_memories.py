@@ -46,7 +46,7 @@ async def answers(
     gate = asyncio.Semaphore(at_once)
     # letters only, so that an answer can be said again token by token
     sampling = Sampling(
-        temperature=0, logprobs=True, top_logprobs=2, logit_bias={i: -100.0 for i in range(LETTERS, 320)}
+        temperature=0, logprobs=True, top_logprobs=2, logit_bias=dict.fromkeys(range(LETTERS, 320), -100.0)
     )
 
     async def one(number: int) -> Answer:
