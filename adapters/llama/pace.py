@@ -3,7 +3,7 @@
 Owns running estimates of decode-only steps and a controller: after each step with one prompt in it, it aims the next at
 `gap_factor` times a decode-only one, so that nobody's stream stutters. The more prompts wait, the longer a step may be:
 one stream's smoothness is not worth many others' first token, and reading many prompts in crumbs costs everybody. Where
-more calls wait than generate, the generating ones do not count.
+more calls wait than generate, or one step can read all that several wait for, the generating ones do not count.
 Refuses to know calls and why steps take long. Invariants: never fewer than `FLOOR` tokens, so that prompts finish; never
 more than what was set, or twice that where several wait.
 """
@@ -51,16 +51,19 @@ class Pace:
             return  # the end of a prompt: a short step says nothing about a long one
         self._chunks[size] = min(max(prompt * change, FLOOR), self._most)
 
-    def chunk(self, decoding: int, prompts: int = 1) -> int:
-        """Prompt tokens for the next step, given how many calls are generating (at least one)."""
+    def chunk(self, decoding: int, prompts: int = 1, ahead: int = 0) -> int:
+        """Prompt tokens for the next step, given how many calls are generating (at least one).
+
+        `ahead`: tokens that all prompts together have still to be read, if that is known.
+        """
         size = decoding.bit_length()
         chunk = self._chunks.get(size)
         if chunk is None:
             chunk = min(max(self._fitting(decoding, 1) / 2, FLOOR), self._most)
             if self._alone:
                 self._chunks[size] = chunk
-        if prompts > decoding:
-            return int(2 * self._most)  # most callers wait for their first token
+        if prompts > decoding or (prompts > 1 and 0 < ahead <= 2 * self._most):
+            return int(2 * self._most)  # most callers wait for their first token, or one step ends all waiting
         if prompts > 1:
             chunk = max(chunk, min(self._fitting(decoding, prompts) * _CAUTION, 2 * self._most))
         return int(chunk)

@@ -219,7 +219,7 @@ class Scheduler:
         """Prompt tokens that the next step may carry."""
         if not self._running:
             return self._context.n_batch
-        return self.pace.chunk(len(self._running), len(self._prefilling))
+        return self.pace.chunk(len(self._running), len(self._prefilling), sum(job.ahead for job in self._prefilling))
 
     def _compose(self, budget: int) -> tuple[list[Choice], list[tuple[Job, int]]]:
         """Fills the batch; (choices that decode, (call, prompt tokens) that prefill), in batch order."""
