@@ -5,12 +5,13 @@ Owns running estimates of decode-only steps and a controller: after each step wi
 one stream's smoothness is not worth many others' first token, and reading many prompts in crumbs costs everybody. Where
 more calls wait than generate, or one step can read all that several wait for, the generating ones do not count.
 Refuses to know calls and why steps take long. Invariants: never fewer than `FLOOR` tokens, so that prompts finish; never
-more than what was set, or twice that where several wait.
+more than what was set, or four times that where several wait.
 """
 
 FLOOR = 8
 _WEIGHT = 0.2  # of a new measurement of a decode-only step
 _SHRINK, _GROW = 0.5, 1.3  # at most, from one step to the next
+_SEVERAL = 4  # times what was set, where several wait
 _CAUTION = 0.7  # of the tokens that several prompts should get by estimate: beside running calls they cost more
 
 
@@ -62,10 +63,10 @@ class Pace:
             chunk = min(max(self._fitting(decoding, 1) / 2, FLOOR), self._most)
             if self._alone:
                 self._chunks[size] = chunk
-        if prompts > decoding or (prompts > 1 and 0 < ahead <= 2 * self._most):
-            return int(2 * self._most)  # most callers wait for their first token, or one step ends all waiting
+        if prompts > decoding or (prompts > 1 and 0 < ahead <= _SEVERAL * self._most):
+            return int(_SEVERAL * self._most)  # most callers wait for their first token, or one step ends all waiting
         if prompts > 1:
-            chunk = max(chunk, min(self._fitting(decoding, prompts) * _CAUTION, 2 * self._most))
+            chunk = max(chunk, min(self._fitting(decoding, prompts) * _CAUTION, _SEVERAL * self._most))
         return int(chunk)
 
     def _fitting(self, decoding: int, prompts: int) -> float:

@@ -69,9 +69,9 @@ def test_many_prompts_are_read_in_larger_pieces() -> None:
         pace.observe(8, 0, 0.010)
     one, few, most = (pace.chunk(8, prompts) for prompts in (1, 4, 9))
     assert one <= 15, "the gap rule: 1.5 steps' worth of tokens"
-    assert 4 * one < few < most == 512
-    assert pace.chunk(8, 2, 500) == 512, "one step ends all waiting"
-    assert pace.chunk(8, 2, 513) == pace.chunk(8, 2)
+    assert 4 * one < few < most == 1024
+    assert pace.chunk(8, 2, 1000) == 1024, "one step ends all waiting"
+    assert pace.chunk(8, 2, 1025) == pace.chunk(8, 2)
     assert pace.chunk(8, 1, 100) == one, "one prompt waits by itself"
     pace.observe(8, most, 0.7, 9)
     assert pace.chunk(8) == one, "what many prompts took says nothing about one"
