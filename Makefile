@@ -31,7 +31,7 @@ serve: setup ## serve on http://127.0.0.1:8000; ARGS="--config FILE --port N" as
 	@exec $(BIN)/traghetto serve $(ARGS)
 
 test: $(VENV)/.testing $(NODE_SUITE)/node_modules/.done ## the whole suite but the slow tests; ARGS="tests/unit -x" for a part
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python $(if $(ARGS),-m pytest -q $(ARGS),tests/halves.py)
 
 test-slow: $(VENV)/.testing ## the soaks and statistical tests
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
