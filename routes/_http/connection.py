@@ -184,6 +184,7 @@ class Connection(asyncio.Protocol):
     # ── the parser's side ────────────────────────────────────────────────────────────────────────────────────────────
 
     def on_message_begin(self) -> None:
+        self._since = self.loop.time()  # a request has its own time to come, whatever silence went before it
         self._url = b""
         self._headers = []
         self._head_size = 0

@@ -224,6 +224,18 @@ async def test_a_connection_without_a_request_is_closed_in_time_and_a_running_on
 
 
 @pytest.mark.asyncio
+async def test_the_time_of_a_request_begins_with_it_and_not_with_the_silence_before() -> None:
+    """The clock is what is tested: nothing but waiting can show it."""
+    async with served(echo, idle_s=1.2) as here:
+        client = await here.connect()
+        await asyncio.sleep(0.9)
+        client.writer.write(b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n")
+        await asyncio.sleep(0.7)  # longer than the connection could be idle, counted from its beginning
+        client.writer.write(b"ok")
+        assert (await client.answer())[2] == b"POST /a  ok"
+
+
+@pytest.mark.asyncio
 async def test_a_slow_reader_holds_its_app_back_and_nobody_else() -> None:
     written = 0
 
