@@ -118,14 +118,18 @@ def says() -> Iterator[Callable[[bytes], Says]]:
         one.stop()
 
 
-SYN_SENT = 2
+SYN_SENT, TIME_WAIT = 2, 6
 
 
 def towards(port: int) -> list[tuple[int, int]]:
-    """The kernel's sockets whose peer is this port of 127.0.0.1: TCP state, and bytes come in that nobody has read."""
+    """The kernel's open sockets whose peer is this port of 127.0.0.1: TCP state, and bytes come in that nobody has read.
+
+    Without those in TIME_WAIT: somebody else may have used the port a minute ago.
+    """
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     peer = f"0100007F:{port:04X}"
-    return [(int(row[3], 16), int(row[4].partition(":")[2], 16)) for row in rows if row[2] == peer]
+    found = [(int(row[3], 16), int(row[4].partition(":")[2], 16)) for row in rows if row[2] == peer]
+    return [row for row in found if row[0] != TIME_WAIT]
 
 
 @pytest.mark.parametrize("rude", [False, True], ids=["fin", "rst"])
