@@ -4,6 +4,7 @@ Owns transports, pools, timeouts, header hygiene and the exception map; refuses 
 means. Adapters import these names and nothing from deeper inside. Invariant: a body that ended early is an error.
 """
 
+import adapters._http.bare  # noqa: F401  # before anything imports httpx
 from adapters._http.client import Headers, HttpClient, HttpResponse
 from adapters._http.errors import TransportError
 from adapters._http.fetch import Spot, fetch_head, fetched
