@@ -4,7 +4,7 @@ calls into generations and back. It never imports llama_cpp: that lives in the c
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters.llama.answer import ChunkWriter, Collector, usage_of
 from adapters.llama.fleet import Fleet
@@ -13,7 +13,6 @@ from adapters.llama.instances import Instances
 from adapters.llama.request import FORWARDS, REFUSES, generate
 from adapters.llama.resident import Hold
 from adapters.llama.spec import Delta, Embed, Generate
-from adapters.llama.vision.pictures import Pictures
 from adapters.options import LlamaOptions
 from adapters.patience import opened
 from adapters.replies import Whole
@@ -26,6 +25,9 @@ from proxy.ports import Caps, Instance, Reply
 from proxy.wire.body import encode
 from proxy.wire.chat import ChatRequest
 from proxy.wire.embeddings import EmbeddingsRequest, answer, inputs
+
+if TYPE_CHECKING:
+    from adapters.llama.vision.pictures import Pictures
 
 CAPS = Caps(
     operations=frozenset({Operation.CHAT, Operation.EMBEDDINGS}),
@@ -45,7 +47,11 @@ class Llama:
         self.caps: Caps = CAPS
         self.fleet = Fleet(options, name)
         self._instances = Instances(self.fleet)
-        self._pictures = Pictures(options.image_hosts) if options.projector else None
+        self._pictures: Pictures | None = None
+        if options.projector:
+            from adapters.llama.vision.pictures import Pictures  # Pillow and HTTP, which few models need
+
+            self._pictures = Pictures(options.image_hosts)
 
     async def open(self, call: Call, target: Target) -> Reply:
         """See `Adapter.open`. A model that is not loaded is loaded first; a streaming caller is told how that goes."""
