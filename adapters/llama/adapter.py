@@ -36,6 +36,12 @@ CAPS = Caps(
 )
 
 
+def _pictures(options: LlamaOptions) -> "Pictures":
+    from adapters.llama.vision.pictures import Pictures  # Pillow and HTTP, which few models need
+
+    return Pictures(options.image_hosts)
+
+
 class Llama:
     """Kind `llama`."""
 
@@ -47,11 +53,7 @@ class Llama:
         self.caps: Caps = CAPS
         self.fleet = Fleet(options, name)
         self._instances = Instances(self.fleet)
-        self._pictures: Pictures | None = None
-        if options.projector:
-            from adapters.llama.vision.pictures import Pictures  # Pillow and HTTP, which few models need
-
-            self._pictures = Pictures(options.image_hosts)
+        self._pictures = _pictures(options) if options.projector else None
 
     async def open(self, call: Call, target: Target) -> Reply:
         """See `Adapter.open`. A model that is not loaded is loaded first; a streaming caller is told how that goes."""
