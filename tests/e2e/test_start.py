@@ -39,6 +39,29 @@ def test_help_loads_no_server(tmp_path: Path) -> None:
         assert f"  {command} " in ran.stdout
 
 
+# Each is loaded by whom needs it, not by a start: models' own libraries, other databases, what a framework guesses at.
+NOT_AT_START = {
+    "pydantic", "attr", "rich", "pygments", "aiohttp", "httpx_aiohttp", "alembic", "sqlalchemy.orm",
+    "sqlalchemy.ext.asyncio", "asyncpg", "aiosqlite", "redis", "eth_account", "tiktoken", "jinja2", "numpy", "llama_cpp",
+    "PIL", "av", "espeakng_loader", "adapters.llama.worker", "adapters.llama.engine",
+}  # fmt: skip
+AWAY = ECHO.replace('kind = "echo"', 'kind = "openai"\nneeds_key = false\nbase_url = "http://127.0.0.1:9/v1"')
+
+
+@pytest.mark.parametrize("configured", [AWAY, ECHO, ""], ids=["openai", "echo", "embedded"])
+def test_a_start_loads_only_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configured: str) -> None:
+    """With all that is on by default; where there is a database already, too."""
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    if configured:
+        (tmp_path / "traghetto.toml").write_text(configured)
+    for _ in ("a new database", "one that is there"):
+        with served(cwd=tmp_path) as server:
+            loaded = {line.rpartition("|")[2].strip() for line in server.log if line.startswith("import time:")}
+        assert {"litestar.app", "proxy.ledger.books"} <= loaded, "it says what it loads"
+        assert loaded & NOT_AT_START == set()
+        assert ("httpx" in loaded) == (configured == AWAY)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
