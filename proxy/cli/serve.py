@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import shutil
 import socket
@@ -31,6 +32,8 @@ def serve(path: Path | None, host: str | None, port: int | None, workers: int | 
     Without a configuration file it serves the demo model on the local engine: offline, without a key. SIGHUP reads the
     configuration again; SIGTERM lets running calls end.
     """
+    gc.set_threshold(100_000, 50, 50)  # what is loaded now stays: looking through it again and again is time lost
+
     from proxy import accounts, log
     from proxy.app import read_config
 
