@@ -3,7 +3,7 @@ calls into generations and back. It never imports llama_cpp: that lives in the c
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters.llama.answer import ChunkWriter, Collector, usage_of
@@ -227,6 +227,32 @@ class Tokens:
             if out:
                 return out
         return b""
+
+    async def flow(self, write: Callable[[bytes], bool]) -> bytes:
+        """# fast path: frames go to `write` in the moment their tokens come. Returns those that it did not take, or the last.
+
+        Raises UpstreamError as `read` does.
+        """
+        writer = self._writer
+        left = b""
+        failure: Exception | None = None
+
+        def sink(deltas: list[Delta]) -> bool:
+            nonlocal left, failure
+            try:
+                frames = writer.deltas(deltas)
+            except Exception as error:  # noqa: BLE001 - we are in the socket's callback: raised where it is awaited
+                failure = error
+                return False
+            if not frames or write(frames):
+                return True
+            left = frames
+            return False
+
+        await self._generation.flow(sink)
+        if failure is not None:
+            raise failure
+        return left or self.take(None)
 
     def close(self) -> None:
         self._generation.cancel()

@@ -1,8 +1,8 @@
 """A call to an engine as its consumer holds it.
 
 Owns the buffer between the engine's steps and one consumer. Refuses to know processes. Invariants: `next` gives every
-delta once and in order, then None; an error comes after what was delivered before it; `cancel` is synchronous, and
-afterwards nothing more arrives; `usage` is there no later than the last deltas.
+delta once and in order, then None; so does `flow`, which hands them on in the moment they come; an error comes after what
+was delivered before it; `cancel` is synchronous, and afterwards nothing more arrives; `usage` is there once `ended` is.
 """
 
 import asyncio
@@ -12,6 +12,8 @@ from adapters.llama.frames import Reply
 from adapters.llama.spec import Delta, Embed, Generate, Usage
 from proxy.errors import UpstreamError
 
+Sink = Callable[[list[Delta]], bool]
+
 
 class Generation:
     """`async for`-like: `while (deltas := await generation.next()) is not None`."""
@@ -19,6 +21,7 @@ class Generation:
     __slots__ = (
         "_cancel",
         "_deltas",
+        "_sink",
         "_waiter",
         "admitted",
         "delivered",
@@ -41,24 +44,49 @@ class Generation:
         self.usage: Usage | None = None
         self._cancel = cancel
         self._deltas: list[Delta] = []
+        self._sink: Sink | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     async def next(self) -> list[Delta] | None:
         """What came since the last time, at least one delta; None at the end. Raises UpstreamError."""
         while True:
             if self._deltas:
-                deltas, self._deltas = self._deltas, []
-                self.delivered = True
-                return deltas
+                return self._handed()
             if self.error is not None:
                 raise self.error
             if self.ended:
                 return None
-            self._waiter = asyncio.get_running_loop().create_future()
+            await self._woken()
+
+    async def flow(self, sink: "Sink") -> None:
+        """# fast path: what comes goes to `sink`, with no task woken for it, until it returns False or the end is there.
+
+        `sink` takes all that it is given in any case, and must not raise. Raises UpstreamError.
+        """
+        while not self._deltas or sink(self._handed()):
+            if self.error is not None:
+                raise self.error
+            if self.ended:
+                return
+            self._sink = sink
             try:
-                await self._waiter
+                await self._woken()
             finally:
-                self._waiter = None
+                refused, self._sink = self._sink is None, None
+            if refused:
+                return
+
+    async def _woken(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _handed(self) -> list[Delta]:
+        deltas, self._deltas = self._deltas, []
+        self.delivered = True
+        return deltas
 
     def cancel(self) -> None:
         """Frees what the call holds, within one step of the engine. Idempotent; no error after the end."""
@@ -71,6 +99,12 @@ class Generation:
     # -- the supervisor's side ------------------------------------------------------------------------------------
 
     def feed(self, delta: Delta) -> None:
+        if self._sink is not None and not self._deltas:
+            self.delivered = True
+            if not self._sink([delta]):
+                self._sink = None
+                self._wake()
+            return
         self._deltas.append(delta)
         if self._waiter is not None:
             self._wake()

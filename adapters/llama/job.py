@@ -105,6 +105,11 @@ class Job:
         return sum(choice.said for choice in self.choices)
 
     @property
+    def seq(self) -> int:
+        """The sequence of its prompt, once it is admitted."""
+        return self.choices[0].slot.seq
+
+    @property
     def prefilled(self) -> bool:
         return self.cursor >= len(self.call.prompt)
 

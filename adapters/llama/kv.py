@@ -6,6 +6,7 @@ never exceed the pool, so a step finds room by evicting idle slots alone; a slot
 """
 
 import time
+from collections.abc import Collection
 from typing import Protocol
 
 import numpy as np
@@ -212,7 +213,11 @@ class KvCache:
             if held + self.outstanding + need > self.cells.size:
                 return None
         main, copied = self._place(idle, source, reuse)
-        rest = [s for s in idle if s is not main and s is not source][: n - 1]
+        rest: list[Slot] = []
+        free = [s for s in idle if s is not main and s is not source]
+        while free and len(rest) < n - 1:
+            rest.append(self._spare(free, {main.seq, *(s.seq for s in rest)}))
+            free.remove(rest[-1])
         if len(rest) < n - 1 and source is not None and source is not main and not source.busy:
             rest.append(source)  # its content is copied before it is overwritten
         reused = self._fill(
@@ -244,12 +249,23 @@ class KvCache:
     def _place(self, idle: list[Slot], source: Slot | None, reuse: int) -> tuple[Slot, bool]:
         """The slot for the prompt, and whether the prefix is copied into it (else: taken over, or nothing)."""
         if source is None:
-            return idle[0], False
+            return self._spare(idle), False
         others = [s for s in idle if s is not source]
         if not source.busy and (2 * reuse >= source.n or not others):
             return source, False  # little is lost by cutting its tail
         worth = reuse >= 1 if self.unified else reuse >= self._copy_min
-        return others[0], worth
+        return self._spare(others), worth
+
+    def _spare(self, idle: list[Slot], taken: Collection[int] = ()) -> Slot:
+        """Which of these, the one unused for longest first, is to be overwritten. `taken`: sequences as good as busy.
+
+        With a cache for each sequence llama.cpp computes together what stands in consecutive sequences only, so of the
+        half that was not used for longer than the rest, one beside those that run is taken.
+        """
+        if self.unified:
+            return idle[0]
+        busy = {slot.seq for slot in self.slots if slot.busy}.union(taken)
+        return max(idle[: (len(idle) + 1) // 2], key=lambda slot: (slot.seq - 1 in busy) + (slot.seq + 1 in busy))
 
     def _fill(self, main: Slot, source: Slot | None, prompt: Ints, reuse: int, tenant: str) -> int:
         """Makes `main` hold the longest prefix at hand; tokens of the prompt that it then holds."""

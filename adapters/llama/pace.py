@@ -1,11 +1,12 @@
 """How many prompt tokens a step may carry while other calls are generating.
 
-Owns running estimates of decode-only steps and a controller: after each step with one prompt in it, it aims the next at
-`gap_factor` times a decode-only one, so that nobody's stream stutters. The more prompts wait, the longer a step may be:
-one stream's smoothness is not worth many others' first token, and reading many prompts in crumbs costs everybody. Where
-more calls wait than generate, or one step can read all that several wait for, the generating ones do not count.
-Refuses to know calls and why steps take long. Invariants: never fewer than `FLOOR` tokens, so that prompts finish; never
-more than what was set, or four times that where several wait.
+Owns running estimates of what steps take. Where prompts have steps of their own (`apart`), each with one for the calls that
+generate behind it, the two together are aimed at `gap_factor` times the latter, so that nobody's stream stutters; where a
+step carries both, a controller aims each at that. The more prompts wait, the longer a step may be: one stream's smoothness
+is not worth many others' first token, and reading many prompts in crumbs costs everybody. Where more calls wait than
+generate, or one step can read all that several wait for, the generating ones do not count. Refuses to know calls and why
+steps take long. Invariants: never fewer than `FLOOR` tokens, so that prompts finish; never more than what was set, or four
+times that where several wait.
 """
 
 FLOOR = 8
@@ -18,9 +19,10 @@ _CAUTION = 0.7  # of the tokens that several prompts should get by estimate: bes
 class Pace:
     """`observe` each step, then ask `chunk`. `prompts` is how many calls have theirs still to be read."""
 
-    def __init__(self, most: int, gap_factor: float) -> None:
+    def __init__(self, most: int, gap_factor: float, *, apart: bool = False) -> None:
         self._most = float(max(most, FLOOR))
         self._factor = gap_factor
+        self._apart = apart
         self._chunks: dict[int, float] = {}  # for one prompt, by the magnitude of the rows beside it
         self._token_s = 0.0  # of a prompt read alone
         self._alone: dict[int, float] = {}  # decode-only steps, by the magnitude of their rows
@@ -57,17 +59,19 @@ class Pace:
 
         `ahead`: tokens that all prompts together have still to be read, if that is known.
         """
+        if prompts > decoding or (prompts > 1 and 0 < ahead <= _SEVERAL * self._most):
+            return int(_SEVERAL * self._most)  # most callers wait for their first token, or one step ends all waiting
+        fitting = self._fitting(decoding, prompts) * (1.0 if self._apart or prompts <= 1 else _CAUTION)
+        most = self._most * (1 if prompts <= 1 else _SEVERAL)
+        if self._apart:
+            return int(min(max(fitting, FLOOR), most))
         size = decoding.bit_length()
         chunk = self._chunks.get(size)
         if chunk is None:
             chunk = min(max(self._fitting(decoding, 1) / 2, FLOOR), self._most)
             if self._alone:
                 self._chunks[size] = chunk
-        if prompts > decoding or (prompts > 1 and 0 < ahead <= _SEVERAL * self._most):
-            return int(_SEVERAL * self._most)  # most callers wait for their first token, or one step ends all waiting
-        if prompts > 1:
-            chunk = max(chunk, min(self._fitting(decoding, prompts) * _CAUTION, _SEVERAL * self._most))
-        return int(chunk)
+        return int(chunk if prompts <= 1 else max(chunk, min(fitting, most)))
 
     def _fitting(self, decoding: int, prompts: int) -> float:
         """Tokens by which a step reaches `gap_factor` times `prompts`, as far as is known."""

@@ -6,12 +6,12 @@ outputs `n_seq`; a cancelled call holds nothing after the next step; every call 
 """
 
 import time
+from bisect import insort
 from collections.abc import Callable
-
-import numpy as np
 
 from adapters.llama import spec
 from adapters.llama.backend_sampling import BackendSampling
+from adapters.llama.batching import TURN, Parts, fill, parts_of
 from adapters.llama.fairness import FairQueue
 from adapters.llama.ffi import Context, Floats, Vocab
 from adapters.llama.frames import Error
@@ -25,7 +25,6 @@ from adapters.llama.vision.looking import Eye
 
 FOLLOW_MIN = 64  # shortest common prefix worth waiting for another call's prompt
 GROW = 256  # tokens by which a running call's reservation grows
-TURN = 256  # prompt tokens after which another call's prompt is read
 
 
 class EngineBroken(Exception):
@@ -40,7 +39,11 @@ class Scheduler:
         self.out = out
         self.steps = self.decoded = self.prefilled = self.reused = 0
         self.device = BackendSampling(context)
-        self.pace = Pace(min(setup.chunk, context.n_batch), setup.gap_factor)
+        # Where sequences have caches of their own, llama.cpp would compute a step's prompts behind its decoding rows, and
+        # those over a range as long as the longest prompt's: such a step gains nothing, so it does one or the other.
+        self._apart = not context.unified
+        self._turn_to_decode = False
+        self.pace = Pace(min(setup.chunk, context.n_batch), setup.gap_factor, apart=self._apart)
         self._context = context
         self._vocab = vocab
         self._setup = setup
@@ -184,7 +187,7 @@ class Scheduler:
         budget = self._budget()
         while True:
             decoding, parts = self._compose(budget)
-            rows = len(decoding) + sum(count for _, count in parts)
+            rows = fill(self._context.batch, decoding, parts)
             if not rows:
                 return looked
             self.kv.make_room(rows)
@@ -221,43 +224,18 @@ class Scheduler:
             return self._context.n_batch
         return self.pace.chunk(len(self._running), len(self._prefilling), sum(job.ahead for job in self._prefilling))
 
-    def _compose(self, budget: int) -> tuple[list[Choice], list[tuple[Job, int]]]:
-        """Fills the batch; (choices that decode, (call, prompt tokens) that prefill), in batch order."""
-        batch = self._context.batch
+    def _compose(self, budget: int) -> tuple[list[Choice], Parts]:
+        """(choices that decode, (call, prompt tokens) that prefill), in batch order; where they are apart, one of them."""
         decoding = [choice for choice in self._running if choice.said <= choice.granted or self._grow(choice)]
         if not decoding and not self._prefilling and self._running:
             self._cut_one()
             return self._compose(budget)
-        k = len(decoding)
-        if k:
-            batch.token[:k] = [choice.pending for choice in decoding]
-            batch.pos[:k] = [choice.slot.n for choice in decoding]
-            batch.seq[:k] = [choice.slot.seq for choice in decoding]
-            batch.logits[:k] = 1
-        parts = self._parts(min(budget, self._context.n_batch - k))
-        for job, count in parts:
-            end = k + count
-            batch.token[k:end] = job.call.prompt[job.cursor : job.cursor + count]
-            batch.pos[k:end] = np.arange(job.cursor, job.cursor + count, dtype=np.int32)
-            batch.seq[k:end] = job.choices[0].slot.seq
-            batch.logits[k:end] = 0
-            batch.logits[end - 1] = job.cursor + count == len(job.call.prompt)
-            k = end
+        parts: Parts = []
+        if not (self._apart and decoding and self._turn_to_decode):
+            parts = parts_of(self._prefilling, min(budget, self._context.n_batch - len(decoding)))
+        if self._apart and parts:
+            decoding = []
         return decoding, parts
-
-    def _parts(self, budget: int) -> list[tuple[Job, int]]:
-        """How much of which prompts: each its turn, in order; what is left over goes to the first."""
-        parts: list[tuple[Job, int]] = []
-        for job in self._prefilling:
-            count = min(job.ahead, budget, TURN - job.turn)
-            if count > 0:
-                parts.append((job, count))
-                budget -= count
-        for at, (job, count) in enumerate(parts):
-            more = min(job.ahead - count, budget)
-            parts[at] = (job, count + more)
-            budget -= more
-        return parts
 
     def _grow(self, choice: Choice) -> bool:
         """More room for a call that outlives its reservation; False: it pauses for this step."""
@@ -271,12 +249,12 @@ class Scheduler:
 
     def _cut_one(self) -> None:
         """Everybody waits for memory: the latest call ends as if its length were reached, and the others go on."""
-        choice = self._running[-1]
+        choice = max(self._running, key=lambda running: self._owner[running].admitted_at)
         job = self._owner[choice]
         events = choice.splitter.finish()
         self._end(job, choice, Delta(choice.index, events, 0, None, "length"))
 
-    def _relieve(self, parts: list[tuple[Job, int]]) -> bool:
+    def _relieve(self, parts: Parts) -> bool:
         """llama.cpp found no room: evict, or (True) take fewer prompt tokens, or give up the newest call."""
         if self.kv.evict():
             return False
@@ -286,7 +264,7 @@ class Scheduler:
         self._fail(newest, spec.OVERLOADED, "the engine's memory is full")
         return False
 
-    def _broken(self, code: int, decoding: list[Choice], parts: list[tuple[Job, int]]) -> None:
+    def _broken(self, code: int, decoding: list[Choice], parts: Parts) -> None:
         """A decode that failed other than for room. -1 left the memory as it was; the rest is beyond repair."""
         if code < -1 or code > 2:
             raise EngineBroken(f"llama_decode returned {code}")
@@ -294,8 +272,9 @@ class Scheduler:
         for job in jobs.values():
             self._fail(job, spec.SERVER, "the engine could not process the call", keep=False)
 
-    def _account(self, decoding: list[Choice], parts: list[tuple[Job, int]], rows: int) -> None:
+    def _account(self, decoding: list[Choice], parts: Parts, rows: int) -> None:
         self.steps += 1
+        self._turn_to_decode = not decoding
         self.decoded += len(decoding)
         self.prefilled += rows - len(decoding)
         for choice in decoding:
@@ -313,7 +292,7 @@ class Scheduler:
 
     # -- tokens ---------------------------------------------------------------------------------------------------
 
-    def _sample(self, decoding: list[Choice], parts: list[tuple[Job, int]], logits: Floats) -> None:
+    def _sample(self, decoding: list[Choice], parts: Parts, logits: Floats) -> None:
         k = end = len(decoding)
         plain = [choice.plain and not choice.forced for choice in decoding]
         argmax = logits[:k].argmax(axis=1).tolist() if plain.count(True) > 1 else None
@@ -331,7 +310,7 @@ class Scheduler:
                 assert job.lease is not None
                 self.kv.fork(job.lease)
                 for choice in job.choices:
-                    self._running.append(choice)
+                    insort(self._running, choice, key=_seq)
                     self._owner[choice] = job
                 for choice in list(job.choices):
                     self._choose(job, choice, logits[k], end - 1)
@@ -396,3 +375,7 @@ class Scheduler:
             self._finish_job(job)
             self.out.done.append((job.id, job.usage(self.clock())))
             self._unfollow(job)
+
+
+def _seq(choice: Choice) -> int:
+    return choice.slot.seq

@@ -87,6 +87,82 @@ async def test_beginning_again_forgets_what_nobody_had() -> None:
 
 
 @pytest.mark.asyncio
+async def test_what_flows_comes_at_once_and_in_order() -> None:
+    generation, _ = _make()
+    first, second, last = (Delta(0, [Text(letter)]) for letter in "abc")
+    seen: list[list[Delta]] = []
+    generation.feed(first)
+    flowing = asyncio.create_task(generation.flow(lambda deltas: seen.append(deltas) or True))
+    await asyncio.sleep(0)
+    assert seen == [[first]]
+    generation.feed(second)
+    assert seen == [[first], [second]], "no task had to be woken"
+    generation.feed(last)
+    generation.finish(Usage(1, 3))
+    await flowing
+    assert seen == [[first], [second], [last]]
+    assert await generation.next() is None
+
+
+@pytest.mark.asyncio
+async def test_a_sink_that_is_full_gets_no_more_until_it_asks() -> None:
+    generation, _ = _make()
+    seen: list[Delta] = []
+
+    def sink(deltas: list[Delta]) -> bool:
+        seen.extend(deltas)
+        return len(seen) % 2 == 1
+
+    one, two, three, four = (Delta(0, [Text(letter)]) for letter in "abcd")
+    flowing = asyncio.create_task(generation.flow(sink))
+    await asyncio.sleep(0)
+    for delta in (one, two, three):
+        generation.feed(delta)
+    assert seen == [one, two]
+    await flowing
+    flowing = asyncio.create_task(generation.flow(sink))
+    await asyncio.sleep(0)
+    assert seen == [one, two, three]
+    generation.feed(four)
+    await flowing
+    assert seen == [one, two, three, four]
+    generation.finish(Usage(1, 4))
+    await generation.flow(sink)
+    assert seen == [one, two, three, four]
+
+
+@pytest.mark.asyncio
+async def test_an_error_and_a_cancel_end_the_flow() -> None:
+    generation, _ = _make()
+    flowing = asyncio.create_task(generation.flow(lambda deltas: True))
+    await asyncio.sleep(0)
+    generation.feed(Delta(0, [Text("a")]))
+    generation.fail(UpstreamError(Fault.CUT, "gone"))
+    with pytest.raises(UpstreamError, match="gone"):
+        await flowing
+    assert generation.delivered
+    generation, cancelled = _make()
+    flowing = asyncio.create_task(generation.flow(lambda deltas: True))
+    await asyncio.sleep(0)
+    generation.cancel()
+    await flowing
+    assert cancelled == [generation]
+
+
+@pytest.mark.asyncio
+async def test_who_stops_waiting_for_the_flow_is_given_nothing() -> None:
+    generation, _ = _make()
+    seen: list[list[Delta]] = []
+    flowing = asyncio.create_task(generation.flow(lambda deltas: seen.append(deltas) or True))
+    await asyncio.sleep(0)
+    flowing.cancel()
+    await asyncio.gather(flowing, return_exceptions=True)
+    generation.feed(Delta(0, [Text("a")]))
+    assert seen == []
+    assert await generation.next() == [Delta(0, [Text("a")])]
+
+
+@pytest.mark.asyncio
 async def test_a_query_is_answered_once() -> None:
     query = Query(1, "render", Generate(prompt="x"))
     query.finish(Reply(1, text="a"))

@@ -211,6 +211,47 @@ def test_idle_slots_hold_at_most_half_of_a_shared_pool() -> None:
     assert _serve(memory, kv, "h" * 40) == 39, "the latest stays"
 
 
+def _runs(kv: KvCache) -> int:
+    """How many stretches of consecutive sequences are busy."""
+    busy = [slot.busy for slot in kv.slots]
+    return sum(now and not before for before, now in zip([False, *busy], busy, strict=False))
+
+
+def _mean_runs(*, oldest: bool) -> float:
+    """Calls come and go at random, 8 at once of 32; `oldest`: each takes what was unused for longest."""
+    rng = random.Random(4)
+    memory = Memory(n_ctx=32 * 64, n_seq=32, unified=False)
+    kv = KvCache(memory)
+    if oldest:
+        kv._spare = lambda idle, taken=(): idle[0]  # type: ignore[method-assign, assignment]
+    live: list[Lease] = []
+    runs = []
+    for number in range(600):
+        prompt = _prompt(f"{number * 7919 % 1000} {number}"[::-1])
+        lease = kv.admit(prompt, 1, 4)
+        assert lease is not None
+        memory.decode(kv, lease, lease.slots[0], prompt[lease.reused :].tolist())
+        live.append(lease)
+        while len(live) > 8:
+            gone = live.pop(rng.randrange(len(live)))
+            kv.release_slot(gone.slots[0])
+            kv.settle(gone)
+        runs.append(_runs(kv))
+    return sum(runs) / len(runs)
+
+
+def test_calls_that_run_stand_side_by_side() -> None:
+    """Each stretch of sequences that run costs a pass over all weights."""
+    assert _mean_runs(oldest=False) < 0.8 * _mean_runs(oldest=True)
+
+
+def test_the_choices_of_a_call_stand_side_by_side() -> None:
+    kv = KvCache(Memory(n_ctx=16 * 64, n_seq=16, unified=False))
+    lease = kv.admit(_prompt("four"), 4, 4)
+    assert lease is not None
+    assert _runs(kv) == 1
+
+
 @pytest.mark.parametrize("unified", [True, False])
 @pytest.mark.parametrize("cuts", [True, False])
 @pytest.mark.parametrize("seed", range(3))

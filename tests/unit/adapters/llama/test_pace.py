@@ -86,3 +86,26 @@ def test_what_fits_beside_few_calls_is_not_what_fits_beside_many() -> None:
     assert pace.chunk(1) < 12
     assert pace.chunk(8) > 30
     assert pace.chunk(9) == pace.chunk(8)
+
+
+@pytest.mark.parametrize("decode_s", [0.006, 0.035, 0.2])
+@pytest.mark.parametrize("per_token", [0.00005, 0.0016])
+@pytest.mark.parametrize("fixed", [0.0, 0.5])
+def test_a_step_for_prompts_and_one_for_the_rest_keep_to_the_factor_together(
+    decode_s: float, per_token: float, fixed: float
+) -> None:
+    pace = Pace(512, 2.5, apart=True)
+    rng = random.Random(2)
+    pace.observe(0, 500, 500 * per_token)
+    ratios = []
+    for at in range(80):
+        noise = rng.uniform(0.95, 1.05)
+        pace.observe(8, 0, decode_s * noise)
+        tokens = pace.chunk(8)
+        seconds = (fixed * decode_s + tokens * per_token * (1 + at / 80)) * noise  # dearer the further it is
+        pace.observe(0, tokens, seconds)
+        ratios.append((decode_s + seconds) / decode_s)
+    least = 1 + fixed + 2 * FLOOR * per_token / decode_s
+    assert max(ratios[1:]) < max(3.0, 1.1 * least)
+    if FLOOR < pace.chunk(8) < 512:
+        assert sum(ratios[-20:]) / 20 == pytest.approx(2.5, abs=0.3), "room is left unused"

@@ -391,9 +391,10 @@ def test_high_priority_goes_first(bench: Callable[..., Any]) -> None:
     assert order == [first, high, low]
 
 
-def test_a_long_prompt_does_not_stall_running_streams(bench: Callable[..., Any]) -> None:
-    """Every running stream gets a token in every step, however much prompt there is to read."""
-    one = bench(n_seq=9, n_ctx=9 * 2048, chunk=64, n_batch=512)
+@pytest.mark.parametrize("unified", [False, True])
+def test_a_long_prompt_does_not_stall_running_streams(bench: Callable[..., Any], unified: bool) -> None:
+    """Every running stream gets a token in every step, or, where prompts have steps of their own, in every other one."""
+    one = bench(n_seq=9, n_ctx=9 * 2048, chunk=64, n_batch=512, unified=unified)
     streams = [one.submit(f"stream {i}", limit=150, ignore_eos=True) for i in range(8)]
     while any(len(one.tokens(number)) < 5 for number in streams):
         one.step()
@@ -401,9 +402,32 @@ def test_a_long_prompt_does_not_stall_running_streams(bench: Callable[..., Any])
     for _ in range(20):
         before = [len(one.tokens(number)) for number in streams]
         one.step()
+        if not unified:
+            one.step()
         after = [len(one.tokens(number)) for number in streams]
         assert all(b + 1 == a for b, a in zip(before, after, strict=True))
     assert one.scheduler.running == 9, "the long prompt is not being read at the same time"
+
+
+def test_rows_stand_by_sequence(bench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """llama.cpp computes together only what stands in consecutive sequences: whoever ends, the rest stay in order."""
+    one = bench()
+    seen: list[list[int]] = []
+    decode = one.context.decode
+
+    def spy(rows: int) -> int:
+        seen.append(one.context.batch.seq[:rows].tolist())
+        return int(decode(rows))
+
+    monkeypatch.setattr(one.context, "decode", spy)
+    rng = random.Random(3)
+    for i in range(40):
+        one.submit(f"{i} " * rng.randint(1, 30), limit=rng.randint(1, 30), ignore_eos=True, n=1 + i % 2)
+        for _ in range(rng.randint(0, 6)):
+            one.step()
+    one.run()
+    assert all(rows == sorted(rows) for rows in seen)
+    assert max(len(set(rows)) for rows in seen) == 8
 
 
 def test_short_prompts_do_not_wait_for_a_long_one(bench: Callable[..., Any]) -> None:
