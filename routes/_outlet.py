@@ -20,6 +20,11 @@ Header = tuple[bytes, bytes]
 class Way(Protocol):
     """Out with one answer: `whole`, or `begin`, then any number of `put` and `offer`, then `end`."""
 
+    @property
+    def written(self) -> int:
+        """How often something of the body was written."""
+        ...
+
     async def whole(self, status: int, headers: list[Header], body: bytes) -> None:
         """A complete answer; its content-length is added."""
         ...
@@ -66,7 +71,7 @@ class Outlet(Way, Protocol):
 class AsgiOutlet:
     """Over an ASGI server's channel."""
 
-    __slots__ = ("_main", "_receive", "_send", "_task", "_timer", "gone", "on_gone", "status")
+    __slots__ = ("_main", "_receive", "_send", "_task", "_timer", "gone", "on_gone", "status", "written")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
@@ -75,6 +80,7 @@ class AsgiOutlet:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.status = 0
+        self.written = 0
         self.gone = False
         self.on_gone: Callable[[], None] | None = None
 
@@ -117,6 +123,7 @@ class AsgiOutlet:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def put(self, data: bytes) -> None:
+        self.written += 1
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     def offer(self, data: bytes) -> bool:

@@ -192,6 +192,10 @@ class Keeping:
         self._hold_s = hold_s
         self._until = time.monotonic() + PATIENT * patience_s
 
+    @property
+    def written(self) -> int:
+        return self._outlet.written
+
     def left(self) -> None:
         """The client has gone: at once with the call, unless it gave up waiting, or may never have had the head."""
         trip = self._trip

@@ -16,11 +16,9 @@ import httptools
 
 from adapters._http.errors import Kind, TransportError, from_loss
 from adapters._http.timeouts import Timeouts, span
-from adapters._http.wire import Wire, complaint, framed, idle_hint, overdue
+from adapters._http.wire import MAX_HEAD, MAX_HEADERS, Wire, complaint, framed, idle_hint, malformed, overdue, too_large
 
 HIGH_WATER = 256 * 1024  # bytes buffered for a reader that lags before the socket is no longer read
-MAX_HEAD = 64 * 1024  # bytes of status line and headers, interim responses and trailers included
-MAX_HEADERS = 256  # fields
 DRAIN_S = 1.0  # how long a released exchange may take to end by itself,
 DRAIN_BYTES = 64 * 1024  # and how much body it may still bring
 
@@ -32,6 +30,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_aligned",
         "_between_s",
         "_body",
         "_buffered",
@@ -105,6 +104,7 @@ class Exchange:
         self._total_head = 0
         self._mark = math.inf
         self._waiter: asyncio.Future[None] | None = None
+        self._aligned = False  # the parser is known to wait for the next chunk's size
         self._sink: Callable[[bytes], bool] | None = None
         self._parser: Any = httptools.HttpResponseParser(self)
 
@@ -126,8 +126,7 @@ class Exchange:
 
         Cancelling it loses nothing and closes nothing. Raises the exchange's failure after the last byte before it.
         """
-        body = self._body
-        while not body:
+        while not self._body:
             if self.complete:
                 return b""
             if self._draining:
@@ -135,9 +134,7 @@ class Exchange:
             if self.error is not None:
                 raise self._failure()
             await self._wait()
-        data = body[0] if len(body) == 1 else b"".join(body)
-        body.clear()
-        self._buffered = 0
+        data = self._pop()
         if self._paused:
             self._read_on()
         return data
@@ -189,8 +186,9 @@ class Exchange:
 
     def rest(self) -> bytes | None:
         """# fast path: the rest of the body, without waiting, if it is all here."""
-        if not self.complete or self._paused:
-            return None
+        return self._pop() if self.complete and not self._paused else None
+
+    def _pop(self) -> bytes:
         body, self._body = self._body, []
         self._buffered = 0
         return body[0] if len(body) == 1 else b"".join(body)
@@ -211,9 +209,8 @@ class Exchange:
             self._waiter = None
 
     def _failure(self) -> BaseException:
-        error = self.error
-        assert error is not None
-        return error.again() if isinstance(error, TransportError) else error
+        assert self.error is not None
+        return self.error.again() if isinstance(self.error, TransportError) else self.error
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -224,28 +221,38 @@ class Exchange:
 
     def feed(self, data: bytes) -> None:
         """Parse one read, and hand on what it brought or wake the reader once. A failure is stored, never raised."""
+        sink, lone = self._sink, False
+        if sink is not None:  # fast path: where the parser waits for a chunk, a read that is just one is not parsed
+            size = len(data) - data.find(b"\r\n", 1, 8) - 4
+            lone = 0 < size < len(data) - 4 and data.endswith(b"\r\n") and data.startswith(b"%x\r\n" % size)
+            if lone and self._aligned:
+                self._mark = self.loop.time()
+                if not sink(data[-size - 2 : -2]):
+                    self._sink = None
+                    self._wake()
+                return
         self.started = True
+        self._aligned = False
         self._quiet += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserUpgrade, httptools.HttpParserError) as exc:
             self._choked(exc)
-        if self._sink is not None and self._body:
-            self._pour(self._sink)
+        if sink is not None and self._body:
+            self._aligned = lone and self._body == [data[-size - 2 : -2]]  # it took it for one too
+            self._pour(sink)
         if self.error is not None or self.complete:
             self._wake()
         elif self._quiet > MAX_HEAD:
-            self.fail(self._too_large())
+            self.fail(too_large())
         elif self._headers_done:
             self._taken()
 
     def _choked(self, exc: Exception) -> None:
-        if isinstance(exc, httptools.HttpParserUpgrade):
-            self.fail(self._bad("the upstream switched protocols unasked"))
-        elif self.complete:  # bytes after `Connection: close`: nobody asked for them
+        if self.complete:  # bytes after `Connection: close`: nobody asked for them
             self.surplus = True
         elif self.error is None:
-            self.fail(self._bad(complaint(exc)))
+            self.fail(malformed(complaint(exc)))
 
     def _taken(self) -> None:
         """Some of the body has come, or only its head."""
@@ -262,11 +269,7 @@ class Exchange:
             self._wake()
 
     def _pour(self, sink: Callable[[bytes], bool]) -> None:
-        body = self._body
-        data = body[0] if len(body) == 1 else b"".join(body)
-        body.clear()
-        self._buffered = 0
-        if not sink(data):
+        if not sink(self._pop()):
             self._sink = None
             self._wake()
 
@@ -328,13 +331,6 @@ class Exchange:
         """The failure for a clock that ran out."""
         return TransportError(kind, overdue(kind, self._writing), sent=self.sent, response_started=self.started)
 
-    def _bad(self, what: str) -> TransportError:
-        return TransportError("protocol", what, sent=self.sent, response_started=True)
-
-    def _too_large(self) -> TransportError:
-        what = f"more than {MAX_HEAD} bytes or {MAX_HEADERS} fields of head"
-        return TransportError("too_large", what, sent=self.sent, response_started=True)
-
     # --- the parser's side -------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
@@ -348,7 +344,7 @@ class Exchange:
         fields.append((name, value))
         self._total_head += len(name) + len(value) + 4
         if self._total_head > MAX_HEAD or len(fields) > MAX_HEADERS:
-            self.fail(self._too_large())
+            self.fail(too_large())
         size = len(name)
         if size == 10 or size == 16 or size == 17:
             lower = name.lower()
@@ -358,7 +354,7 @@ class Exchange:
             elif lower == b"keep-alive":
                 self.idle_hint_s = idle_hint(value)
             elif lower == b"transfer-encoding" and value.strip().lower() != b"chunked":
-                self.fail(self._bad("a transfer coding that was not asked for"))
+                self.fail(malformed("a transfer coding that was not asked for"))
 
     def on_headers_complete(self) -> None:
         if self.complete:
@@ -369,7 +365,7 @@ class Exchange:
         status = parser.get_status_code()
         if status < 200:
             if status < 100 or status == 101:
-                self.fail(self._bad(f"status {status}"))
+                self.fail(malformed(f"status {status}"))
             self._interim = True
             return
         self.status = status

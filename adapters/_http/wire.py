@@ -4,7 +4,10 @@ from typing import Protocol
 
 import httptools
 
-from adapters._http.errors import Kind
+from adapters._http.errors import Kind, TransportError
+
+MAX_HEAD = 64 * 1024  # bytes of status line and headers, interim responses and trailers included
+MAX_HEADERS = 256  # fields
 
 
 class Wire(Protocol):
@@ -27,6 +30,8 @@ def idle_hint(value: bytes) -> float | None:
 
 def complaint(exc: BaseException) -> str:
     """What the parser says is wrong, without what came over the wire."""
+    if isinstance(exc, httptools.HttpParserUpgrade):
+        return "the upstream switched protocols unasked"
     cause = exc.__context__
     text = " ".join(str(cause if isinstance(exc, httptools.HttpParserCallbackError) and cause else exc).split())
     return f"not HTTP/1.1: {text[:120]}"
@@ -44,3 +49,14 @@ def overdue(kind: Kind, writing: bool) -> str:
     if kind == "between_bytes_timeout":
         return "the body paused for too long"
     return "the request could not be written in time" if writing else "no response head in time"
+
+
+def malformed(what: str) -> TransportError:
+    """The failure for a response that is none."""
+    return TransportError("protocol", what, sent=True, response_started=True)
+
+
+def too_large() -> TransportError:
+    """The failure for a head that does not end."""
+    what = f"more than {MAX_HEAD} bytes or {MAX_HEADERS} fields of head"
+    return TransportError("too_large", what, sent=True, response_started=True)

@@ -13,6 +13,7 @@ from adapters.faults import retry_after_s, transport_fault
 from adapters.line import client_of
 from adapters.openai_api import failures, whole
 from adapters.openai_api.chat_stream import ChatStream
+from adapters.openai_api.habits import Habits
 from adapters.openai_api.other import OPERATIONS, Others
 from adapters.options import OpenAIOptions
 from adapters.replies import Stream, Whole
@@ -44,6 +45,7 @@ class OpenAI:
         self.options = options
         self.caps: Caps = UPSCALING if options.upscales else CAPS
         self._client = client
+        self._habits = Habits()
         self._others = Others(name, options, self.caps, self._send)
 
     async def open(self, call: Call, target: Target) -> Reply:
@@ -206,6 +208,7 @@ class OpenAI:
             wants_usage=request.wants_usage,
             strip_thinking=call.plan.features.strip_thinking,
             choices=request.n or 1,
+            habits=self._habits,
         )
         source = ChunkSource(response, chunks, self.name)
         first = source.take(data) or await source.read()

@@ -1,10 +1,7 @@
 """A stream of chat chunks, made what the contract says. Sans-IO: bytes of the upstream in, whole frames out.
 
-Fast path: once the first chunk has shown how this upstream begins its events (`data: {"id":…,"object":…,"created":…,
-"model":…,`), a block in which every event begins so, and which holds none of the few words that need a look inside, is
-passed on as it is, at most with one replacement for the model's name and one for the `"usage":null` that OpenAI writes
-into each event of a stream that will end with usage. No JSON is parsed there. A marker can only be a key: inside a JSON
-string its quotes would be escaped. Everything else goes event by event through `choices`.
+Fast path: regular events pass unseen (`regular`), and what begins or ends a stream as it began or ended another is known
+already (`habits`). Everything else goes event by event through `choices`.
 """
 
 import time
@@ -14,28 +11,13 @@ import msgspec
 
 from adapters.openai_api.choices import Choice, Misshapen
 from adapters.openai_api.failures import from_event, said
+from adapters.openai_api.habits import Habit, Habits, learned
+from adapters.openai_api.regular import BACKSLASH, USAGE, Regular
 from proxy.call import Ending, Usage, UsageSource
 from proxy.errors import Fault, UpstreamError
 from proxy.stream import DONE, EventTooLarge, Splitter, events, frame
 
-# Keys that need a look inside. Compact and spaced, as JSON encoders write them.
-_MARKERS = (
-    b'"finish_reason":"',
-    b'"finish_reason": "',
-    b'"error":',
-    b'"role":',
-    b'"content":[',
-    b'"content": [',
-    b'"tool_calls":',
-    b'"reasoning',
-    b'"choices":[]',
-    b'"choices": []',
-    b"data: [DONE]",
-)
-_USAGE = b'"usage":'
 _NO_USAGE = (b',"usage":null', b', "usage": null')  # compact and spaced
-_CONTENT = b'"content":"'
-_BACKSLASH = 92
 _decode = msgspec.json.Decoder().decode
 _OURS = frozenset(
     {"id", "object", "created", "model", "choices", "usage", "error"}
@@ -47,7 +29,15 @@ class ChatStream:
     """One stream. `model` is what the caller reads as the model; `choices` how many it asked for."""
 
     def __init__(
-        self, *, model: str, call_id: str, upstream: str, wants_usage: bool, strip_thinking: bool, choices: int = 1
+        self,
+        *,
+        model: str,
+        call_id: str,
+        upstream: str,
+        wants_usage: bool,
+        strip_thinking: bool,
+        choices: int = 1,
+        habits: Habits | None = None,
     ) -> None:
         self._model = model
         self._upstream = upstream
@@ -55,22 +45,15 @@ class ChatStream:
         self._strip = strip_thinking
         self._wanted = choices
         self._may_pass = choices == 1 and not strip_thinking
+        self._habits = habits
+        self._habit: Habit | None = None  # what is known of streams that begin as this one did
         self._splitter = Splitter()
         self._id = f"chatcmpl-{call_id}"
         self._created = 0
         self._begun = False
-        self._head = b""  # how the upstream begins each event, once known
-        self._ours = b""  # how we begin it
-        self._no_usage = b""  # how the upstream writes that an event brings no usage
-        self._before = b""  # an event that is one piece of text and nothing else: what stands before the text,
-        self._behind = b""  # and what behind it, once such an event was looked into
-        self._ours_before = b""
-        self._ours_behind = b""
-        self._same = False  # whether both are ours already
+        self._regular = Regular(wants_usage=wants_usage)
         self._choices: dict[int, Choice] = {}
         self._usage_object: dict[str, Any] | None = None
-        self._tail = 70  # bytes of an event behind that, without its text
-        self._passed = 0  # bytes of events that the fast path let through
         self.usage: Usage | None = None
         self.ending: Ending | None = None
 
@@ -80,25 +63,26 @@ class ChatStream:
         Raises:
             UpstreamError: an error event, or what is no stream of chunks.
         """
-        before = self._before
-        if before and data.startswith(before) and data.endswith(self._behind) and not self._splitter.held:
-            start, stop = len(before), len(data) - len(self._behind)
+        regular = self._regular
+        before = regular.before
+        if before and data.startswith(before) and data.endswith(regular.behind) and not self._splitter.held:
+            start, stop = len(before), len(data) - len(regular.behind)
             # No quote in between: the text ends where it did in the event that was looked into.
-            if start <= stop and data.find(b'"', start, stop) < 0 and data[stop - 1] != _BACKSLASH:
-                self._passed += stop - start
-                if self._same:
+            if start <= stop and data.find(b'"', start, stop) < 0 and data[stop - 1] != BACKSLASH:
+                regular.passed += stop - start
+                if regular.same:
                     return data
-                return b"%b%b%b" % (self._ours_before, data[start:stop], self._ours_behind)
+                return b"%b%b%b" % (regular.ours_before, data[start:stop], regular.ours_behind)
         try:
             block = self._splitter.feed(data)
         except EventTooLarge:
             raise self._malformed("an event without an end") from None
         if not block or self.ending is not None:
             return b""
-        if not self._head:
+        if not regular.head:
             # The first event teaches how the others begin; what came in the same read need not be slow for it.
             first = block.find(b"\n\n") + 2
-            out = self._slowly(block[:first])
+            out = self._recalled(block[: first - 2]) or self._slowly(block[:first])
             if first == len(block) or self.ending is not None:
                 return out
             return out + self._ready(block[first:])
@@ -106,12 +90,21 @@ class ChatStream:
 
     def _ready(self, block: bytes) -> bytes:
         """Whole events: as much as may pass unseen, the rest one by one."""
-        cut = self._regular_until(block) if self._head else 0
-        if cut == len(block):
-            return self._passed_on(block)
+        regular = self._regular
+        cut = regular.until(block)
         if cut == 0:
-            return self._slowly(block)
-        return self._passed_on(block[:cut]) + self._slowly(block[cut:])
+            return self._looked_into(block)
+        part = block[:cut]
+        if not regular.before and (text := regular.text_in(part)) is not None:
+            regular.know_text(*text)
+            if self._habit is not None:
+                self._habit.learn_text(text)
+        passed = regular.passed_on(part)
+        return passed + self._looked_into(block[cut:]) if cut < len(block) else passed
+
+    def _looked_into(self, block: bytes) -> bytes:
+        out, used = self._finished(block)
+        return out + self._slowly(block[used:]) if used < len(block) else out
 
     def end(self) -> bytes:
         """The upstream closed cleanly: the closing frames, or UpstreamError if it had not finished."""
@@ -129,36 +122,9 @@ class ChatStream:
             accepted=True,
         )
 
-    # ── fast path ────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── from event to event, and from stream to stream ───────────────────────────────────────────────────────────────
 
-    def _regular_until(self, block: bytes) -> int:
-        """The length of the part in front that may pass unseen: whole events, each beginning with the known head."""
-        first = len(block)
-        for marker in _MARKERS:
-            at = block.find(marker, 0, first)
-            if at >= 0:
-                first = at
-        cut = first if first == len(block) else block.rfind(b"\n\n", 0, first) + 2
-        if cut < 2:
-            return 0
-        part = block if cut == len(block) else block[:cut]
-        count = part.count(b"\n\n")
-        usages = part.count(_USAGE)
-        if (self._wants_usage and usages != count) or (usages and usages != part.count(self._no_usage)):
-            return 0
-        regular = part.startswith(self._head) and part.count(b"\n\n" + self._head) == count - 1
-        whole = part.count(b"}\n\n") == count  # an event that was cut short ends otherwise
-        return cut if regular and whole and part.count(b"\n") == 2 * count else 0
-
-    def _passed_on(self, part: bytes) -> bytes:
-        if not self._before and part.count(b"\n\n") == 1:
-            self._learn_text(part)
-        if not self._wants_usage and _USAGE in part:
-            part = part.replace(self._no_usage, b"")
-        self._passed += len(part) - part.count(b"\n\n") * (len(self._head) + self._tail)
-        return part if self._head == self._ours else part.replace(self._head, self._ours)
-
-    def _learn(self, piece: bytes, chunk: dict[str, Any]) -> None:
+    def _learn(self, piece: bytes, chunk: dict[str, Any], frames: bytes) -> None:
         """Take the first chunk's beginning as the rule, if it holds all that must be stable."""
         if not self._may_pass:
             return
@@ -166,10 +132,10 @@ class ChatStream:
         if at <= 0:
             return
         no_usage = _NO_USAGE[piece.startswith(b'"choices": ', at)]
-        if self._wants_usage and not (piece.count(_USAGE) == piece.count(no_usage) == 1 and "usage" in chunk):
+        if self._wants_usage and not (piece.count(USAGE) == piece.count(no_usage) == 1 and "usage" in chunk):
             return  # each chunk must carry `"usage":null`, and few upstreams write it
         head = piece[:at]
-        if not head.startswith(b'data: {"') or b"\n" in head or _USAGE in head or b'" :' in piece:
+        if not head.startswith(b'data: {"') or b"\n" in head or USAGE in head or b'" :' in piece:
             return
         try:
             begun = _decode(head[6:].rstrip(b", ") + b"}")
@@ -177,36 +143,43 @@ class ChatStream:
             return
         stable = all(begun.get(key) == chunk.get(key) for key in ("id", "object", "created", "model"))
         if stable and begun.get("id") == self._id and begun.get("created") == self._created:
-            self._head = head
-            self._no_usage = no_usage
-            self._tail = len(piece) + 2 - at - _said(chunk)
-            self._ours = self._framed(self._envelope(begun))[:-3] + b","  # without `}\n\n`
+            regular = self._regular
+            regular.head, regular.no_usage = head, no_usage
+            regular.tail = len(piece) + 2 - at - _said(chunk)
+            regular.ours = self._framed(self._envelope(begun))[:-3] + b","  # without `}\n\n`
+            if not chunk.get("usage"):
+                self._remember(piece, frames)
 
-    def _learn_text(self, part: bytes) -> None:
-        """Take a regular event that is text alone as the pattern of such events."""
-        at = part.find(_CONTENT) + len(_CONTENT)
-        end = part.find(b'"', at)
-        if at < len(_CONTENT) + len(self._head) or end < 0 or part[end - 1] == _BACKSLASH:
+    def _remember(self, piece: bytes, frames: bytes) -> None:
+        """Keep how this stream began, unless it began with a text or a tool, which are never the same twice."""
+        choice = self._choices.get(0)
+        if self._habits is None or choice is None or not choice.plain or choice.finished or choice.text_bytes:
             return
-        try:
-            (choice,) = _decode(part[6:])["choices"]
-            plain = list(choice["delta"]) == ["content"] and choice["delta"]["content"].encode() == part[at:end]
-        except (
-            msgspec.DecodeError,
-            UnicodeDecodeError,
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            RecursionError,
-        ):
-            return
-        if not plain:
-            return
-        self._before, self._behind = part[:at], part[end:]
-        self._ours_before = self._before.replace(self._head, self._ours, 1)
-        self._ours_behind = self._behind if self._wants_usage else self._behind.replace(self._no_usage, b"")
-        self._same = self._ours_before == self._before and self._ours_behind == self._behind
+        self._habit = learned(self._regular, piece, frames, self._id, self._created)
+        if self._habit is not None:
+            self._habits.keep((self._model, self._wants_usage), self._habit)
+
+    def _recalled(self, event: bytes) -> bytes:
+        """The frame for the first event, if another stream began with the same; else b""."""
+        habit = self._habits.of((self._model, self._wants_usage)) if self._habits is not None else None
+        if habit is None or not self._may_pass or self._begun or (known := habit.recognise(event)) is None:
+            return b""
+        self._habit = habit
+        self._begun = True
+        self._id, self._created = known
+        habit.follow(self._regular, event)
+        self._choices[0] = choice = Choice(0, strip_thinking=False)
+        choice.role_sent = True
+        return self._regular.ours + habit.first_out
+
+    def _finished(self, block: bytes) -> tuple[bytes, int]:
+        """The frame for an event that finishes as others did, and its length in `block`; b"" and 0 if there is none."""
+        habit, choice = self._habit, self._choices.get(0)
+        if habit is None or choice is None or choice.finished or not choice.plain or len(self._choices) != 1:
+            return b"", 0
+        frame, used = habit.finish(self._regular, block)
+        choice.finished = used > 0
+        return frame, used
 
     # ── event by event ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -238,11 +211,19 @@ class ChatStream:
             raise self._malformed("a chunk that is no object")
         if name == "error" or chunk.get("error") or ("choices" not in chunk and not chunk.get("usage")):
             raise self._failed(chunk, force=name == "error")
-        first = not self._begun
+        first, before = not self._begun, self._so_far(0)
         frames = self._chunk(chunk)
         if first:
-            self._learn(block[: block.find(b"\n\n")], chunk)
+            self._learn(block[: block.find(b"\n\n")], chunk, frames)
+        elif before is not None and self._habit is not None and not chunk.get("usage"):
+            choice = self._choices[0]
+            if choice.finished and choice.plain and before == (False, choice.text_bytes):  # finished, and nothing else
+                self._habit.finished(self._regular, b"data: " + data, frames)
         return frames
+
+    def _so_far(self, index: int) -> tuple[bool, int] | None:
+        choice = self._choices.get(index)
+        return None if choice is None else (choice.finished, choice.text_bytes)
 
     def _parsed(self, data: bytes) -> Any:
         try:
@@ -330,7 +311,7 @@ class ChatStream:
 
     def _tokens(self) -> int:
         """About as many as have come."""
-        return -(-(self._passed + sum(choice.text_bytes for choice in self._choices.values())) // 4)
+        return -(-(self._regular.passed + sum(choice.text_bytes for choice in self._choices.values())) // 4)
 
     @property
     def so_far(self) -> Usage | None:

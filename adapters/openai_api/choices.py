@@ -146,6 +146,11 @@ class Choice:
         self.text_bytes = 0
         self.thinking = ThinkingFilter(Thinking.STRIP) if strip_thinking else None
 
+    @property
+    def plain(self) -> bool:
+        """Whether the next delta is read as if nothing but texts had come before."""
+        return self.role_sent and self.thinking is None and not self.tools
+
     def normalised(self, choice: dict[str, Any]) -> dict[str, Any] | None:
         """A choice of a chunk as the upstream has it → as a client may get it; None if nothing is left to say."""
         delta = choice.get("delta") or {}

@@ -47,6 +47,7 @@ class Turn:
         "scope",
         "status",
         "task",
+        "written",
     )
 
     def __init__(self, connection: "Connection", scope: dict[str, Any], *, keep_alive: bool, expects: bool) -> None:
@@ -55,6 +56,7 @@ class Turn:
         self.task: asyncio.Task[None] | None = None
         self.status = 0
         self.complete = False  # the answer is wholly written
+        self.written = 0
         self.gone = False
         self.on_gone: Callable[[], None] | None = None
         self.lost = False  # there is no connection any more
@@ -190,6 +192,7 @@ class Turn:
         connection = self._connection
         if self.lost or connection.full:
             return False
+        self.written += 1
         connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
         return True
 
@@ -222,6 +225,7 @@ class Turn:
             self._head = b""
             data = head + data
         if data:
+            self.written += 1
             self._connection.transport.write(data)
 
     def _finish(self) -> None:

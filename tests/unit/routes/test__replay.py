@@ -70,6 +70,7 @@ class Outlet:
 
     on_gone: Any = None
     cancelled = 0
+    written = 0
     takes = True  # frames without waiting
 
     def __init__(self) -> None:

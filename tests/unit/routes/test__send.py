@@ -139,13 +139,33 @@ async def test_silence_is_filled_with_comments() -> None:
 
 
 @pytest.mark.asyncio
+async def test_what_is_written_is_no_silence_and_a_comment_that_is_not_taken_is_not_followed_by_another() -> None:
+    out = Sent()
+    outlet = outlet_of(out)
+    silence = KeepAlive(outlet, 60)
+    for look in range(12):
+        if look % 3 == 0:  # never three looks in a row without
+            await outlet.put(b"data: 1\n\n")
+        silence._look()
+    assert silence._task is None
+    for _ in range(12):  # nobody lets the comment's task run
+        silence._look()
+    due = silence._task
+    assert due is not None
+    await due
+    assert [message["body"] for message in out.messages[4:]] == [KEEPALIVE]
+    silence.stop()
+
+
+@pytest.mark.asyncio
 async def test_a_comment_that_is_due_does_not_follow_the_final_body() -> None:
     """Its task exists and has not run yet when the stream ends."""
     out = Sent()
     silence = KeepAlive(outlet_of(out), 60)
-    silence.last -= 61
-    silence._look()
-    (due,) = silence._tasks
+    for _ in range(3):
+        silence._look()
+    due = silence._task
+    assert due is not None
     silence.stop()
     await out({"type": "http.response.body", "body": b"", "more_body": False})
     await asyncio.wait({due})

@@ -3,6 +3,8 @@
 import asyncio
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -276,6 +278,94 @@ async def test_a_large_body_is_no_large_head() -> None:
         exchange.feed(b"1;extension=aaaaaaaaaaaaaaaaaaaaa\r\nx\r\n")
         await exchange.chunk()
     assert exchange.error is None
+
+
+class Spied:
+    """The parser, and what it was given."""
+
+    def __init__(self, parser: Any) -> None:
+        self.parser = parser
+        self.fed: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.parser, name)
+
+    def feed_data(self, data: bytes) -> None:
+        self.fed.append(data)
+        self.parser.feed_data(data)
+
+
+async def flowing(sink: Callable[[bytes], bool]) -> tuple[Exchange, Spied, asyncio.Task[None]]:
+    exchange, _ = begun()
+    exchange._parser = spied = Spied(exchange._parser)
+    exchange.feed(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    await exchange.head()
+    task = asyncio.get_running_loop().create_task(exchange.flow(sink))
+    await asyncio.sleep(0)
+    spied.fed.clear()
+    return exchange, spied, task
+
+
+async def test_a_read_that_is_one_chunk_is_not_parsed_once_the_parser_took_one_for_it() -> None:
+    said: list[bytes] = []
+    exchange, spied, task = await flowing(lambda data: said.append(data) is None)
+    one, two, last = b"5\r\nhello\r\n", b"a\r\n0123456789\r\n", b"0\r\n\r\n"
+    for data in (one, two, b"1\r\n", b"x\r\n", one, two, two, last):
+        exchange.feed(data)
+    await task
+    assert said == [b"hello", b"0123456789", b"x", b"hello", b"0123456789", b"0123456789"]
+    assert spied.fed == [one, b"1\r\n", b"x\r\n", one, last]
+    assert exchange.complete
+
+
+@pytest.mark.parametrize(
+    "odd", [b"05\r\nhello\r\n", b"5;a=b\r\nhello\r\n", b"A\r\n0123456789\r\n", b"5\r\nhello\r\n5\r\nhello\r\n"]
+)
+async def test_what_is_no_plain_chunk_is_parsed(odd: bytes) -> None:
+    exchange, spied, task = await flowing(lambda _: True)
+    for data in (b"1\r\nx\r\n", odd, b"0\r\n\r\n"):
+        exchange.feed(data)
+    await task
+    assert odd in spied.fed
+
+
+@pytest.mark.parametrize(
+    "bad", [b"0x5\r\nhello\r\n", b" 5\r\nhello\r\n", b"+5\r\nhello\r\n", b"5_\r\nhello\r\n", b"6\r\nhello\r\n\r\n"]
+)
+async def test_what_is_no_chunk_is_refused(bad: bytes) -> None:
+    exchange, _, task = await flowing(lambda _: True)
+    exchange.feed(b"1\r\nx\r\n")
+    exchange.feed(bad)
+    with pytest.raises(TransportError, match="not HTTP"):
+        await task
+
+
+PIECES = st.lists(st.text(alphabet="05a\r\n", min_size=1, max_size=24).map(str.encode), min_size=1, max_size=8)
+
+
+@given(pieces=PIECES, cuts=st.lists(st.integers(0, 400), max_size=6), refused=st.sets(st.integers(0, 20)))
+@settings(deadline=None, max_examples=300)
+async def test_flowing_brings_the_body_however_the_packets_fall(
+    pieces: list[bytes], cuts: list[int], refused: set[int]
+) -> None:
+    """Reads that end with a chunk, and some that do not; texts that look like chunks; a sink that refuses now and then."""
+    wire = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces]
+    raw = b"".join(wire) + b"0\r\n\r\n"
+    at = {0, len(raw), *itertools.accumulate(len(part) for part in wire), *(cut % len(raw) for cut in cuts)}
+    said: list[bytes] = []
+    exchange, _, task = await flowing(lambda data: said.append(data) is None and len(said) not in refused)
+    for a, b in itertools.pairwise(sorted(at)):
+        exchange.feed(raw[a:b])
+        await asyncio.sleep(0)
+        if task.done() and not exchange.complete:
+            task = asyncio.get_running_loop().create_task(
+                exchange.flow(lambda data: said.append(data) is None and len(said) not in refused)
+            )
+            await asyncio.sleep(0)
+    await task
+    while rest := await exchange.chunk():
+        said.append(rest)
+    assert (exchange.complete, b"".join(said)) == (True, b"".join(pieces))
 
 
 async def test_back_pressure() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.openai_api.chat_stream import ChatStream, usage_of
+from adapters.openai_api.regular import Regular
 from proxy.call import Ending, UsageSource
 from proxy.errors import Fault, UpstreamError
 from proxy.stream import events
@@ -232,13 +233,13 @@ def test_the_fast_path_is_taken_and_says_the_same(name: str, monkeypatch: pytest
     raw = plain(CHUNKS[name])
     pieces = [piece + b"\n\n" for piece in raw.split(b"\n\n") if piece]
     passed: list[bytes] = []
-    original = ChatStream._passed_on
+    original = Regular.passed_on
 
-    def spy(self: ChatStream, part: bytes) -> bytes:
+    def spy(self: Regular, part: bytes) -> bytes:
         passed.append(part)
         return original(self, part)
 
-    monkeypatch.setattr(ChatStream, "_passed_on", spy)
+    monkeypatch.setattr(Regular, "passed_on", spy)
     fast, chat = fed(pieces)
     assert bool(passed) is (name == "openai"), "else this test compares the slow path with itself"
     monkeypatch.setattr(ChatStream, "_learn", lambda *_: None)
@@ -262,13 +263,13 @@ def test_no_usage_yet_takes_the_fast_path(write: Any, wanted: bool, split: bool,
     parts = [piece + b"\n\n" for piece in raw.split(b"\n\n") if piece and b"data: [DONE]\\n" not in piece]
     pieces = parts if split else [parts[0], b"".join(parts[1:])]
     passed: list[bytes] = []
-    original = ChatStream._passed_on
+    original = Regular.passed_on
 
-    def spy(self: ChatStream, part: bytes) -> bytes:
+    def spy(self: Regular, part: bytes) -> bytes:
         passed.append(part)
         return original(self, part)
 
-    monkeypatch.setattr(ChatStream, "_passed_on", spy)
+    monkeypatch.setattr(Regular, "passed_on", spy)
     fast, _ = fed(pieces, usage=wanted)
     assert b"".join(passed) == b"".join(parts[1 : len(TEXTS)])
     monkeypatch.setattr(ChatStream, "_learn", lambda *_: None)
