@@ -214,6 +214,9 @@ def principal_of(inbound: Inbound, access: Access, keyring: Keyring) -> Principa
 
 
 def _secret(inbound: Inbound) -> str:
+    given = inbound.headers.get(b"authorization")
+    if given is not None and given[:7] == b"Bearer ":  # as nearly everybody writes it
+        return given[7:].decode("latin-1").strip()
     value = inbound.header(b"authorization")
     if value:
         scheme, _, secret = value.partition(" ")

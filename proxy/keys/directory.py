@@ -6,8 +6,10 @@ second. While the database does not answer, the copy stands as it is, and keys e
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
 
 import msgspec
 
@@ -43,6 +45,11 @@ class Directory:
         self._clock = clock
         self._entries: dict[str, Entry] = {}
         self._by_label: dict[str, Entry] = {}  # as keys say their id
+        # Keys that were proven against this very copy, by a digest under a key that only this process has, and only for its
+        # life. So no text of a key is kept, what is compared (by a dict) tells nothing of one, and since the copy and this are
+        # replaced together, a key that was revoked ends here as soon as there.
+        self._proven: dict[bytes, Entry] = {}
+        self._marker = os.urandom(32)
         self._generation = -1
         self._used: dict[str, int] = {}
         self._reloads: list[float] = []
@@ -74,16 +81,24 @@ class Directory:
         Raises:
             KeyInvalid: it is not ours, unknown, revoked or expired.
         """
+        mark = blake2b(self._marker + text.encode("utf-8", "surrogateescape")).digest()
+        entry = self._proven.get(mark)
+        if entry is None:
+            entry = self._proven[mark] = self._prove(text)
+        now = self._clock()
+        row = entry.row
+        if row.expires_us is not None and now >= row.expires_us:
+            raise KeyInvalid("This API key has expired.")
+        self._used[row.id] = now
+        return entry.principal
+
+    def _prove(self, text: str) -> Entry:
         said = label_of(text)
         entry = self._by_label.get(said) if said else None
         proven = same(mac(self._pepper, text), entry.row.mac if entry else _NOBODY)
-        if entry is None or not proven:
+        if entry is None or not proven or entry.row.revoked_us is not None:
             raise KeyInvalid("This API key is not valid.")
-        now = self._clock()
-        if not entry.row.active(now):
-            raise KeyInvalid("This API key has expired.")
-        self._used[entry.row.id] = now
-        return entry.principal
+        return entry
 
     async def look_again(self, text: str) -> bool:
         """Look for a key of ours that is not in the copy yet, a few times a second at most; whether it was looked for."""
@@ -111,6 +126,7 @@ class Directory:
         generation, rows = await self._rows.load()
         self._entries = {row.id: Entry(row, _principal(row)) for row in rows}
         self._by_label = {label(id_): entry for id_, entry in self._entries.items()}
+        self._proven = {}
         self._generation = generation
 
     async def refresh(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from proxy.errors import KeyInvalid
 from proxy.keys.desk import Created, KeyDesk, Wish
-from proxy.keys.directory import RELOADS_PER_S, Directory
+from proxy.keys.directory import RELOADS_PER_S, Directory, Entry
 from proxy.keys.format import mint
 from proxy.ledger.database import Database, connect
 from proxy.ledger.keyrows import KeyRows
@@ -116,6 +116,33 @@ def test_wrong_keys(tmp_path: Path) -> None:
                 office.here.principal(text)
             assert text == "" or text not in str(told.value)
         assert knows(office.here, made.text)
+
+    run(tmp_path, work)
+
+
+def test_a_key_is_proven_once_and_not_kept(tmp_path: Path) -> None:
+    async def work(office: Office) -> None:
+        made, other = await office.create(), await office.create()
+        proofs = []
+        prove = office.here._prove
+
+        def counted(text: str) -> Entry:
+            proofs.append(text)
+            return prove(text)
+
+        office.here._prove = counted  # type: ignore[method-assign]
+        for _ in range(3):
+            assert office.here.principal(made.text).id == made.row.id
+            assert office.here.principal(other.text).id == other.row.id
+            assert not knows(office.here, made.text[:27] + other.text[27:])
+        wrong = made.text[:27] + other.text[27:]
+        assert proofs == [made.text, other.text, wrong, wrong, wrong], "what is wrong is never taken for proven"
+        kept = repr(office.here._proven)
+        assert made.text not in kept
+        assert made.text[27:-6] not in kept
+        await office.create()
+        assert knows(office.here, made.text)
+        assert proofs[5:] == [made.text], "any change of keys, and all are proven again"
 
     run(tmp_path, work)
 
