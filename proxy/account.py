@@ -37,7 +37,7 @@ class Metered:
         self.sent = 0  # bytes
         self.status = reply.status
         self.content_type = reply.content_type
-        self.headers = [*reply.headers, *permit.headers] if permit.headers else reply.headers
+        self.headers = reply.headers
 
     @property
     def ending(self) -> Ending | None:

@@ -4,21 +4,22 @@ All buckets of a call (its tier's and its key's budget) are reserved together or
 settled with what was used together with its row in the books. Where no limit applies nothing is asked and nothing waits.
 """
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 from proxy import budgets as budget
 from proxy.budgets import Budgets
-from proxy.call import Call, Dialect, Ending, Operation, Principal, Served, Usage
+from proxy.call import Call, Dialect, Ending, Operation, Served, Usage
 from proxy.errors import BudgetSpent, RateExceeded, Unavailable
-from proxy.estimate import DEFAULT_OUTPUT, TEXTUAL, bounded, most, most_output, prompt_tokens, rough_prompt, unit_of
+from proxy.estimate import TEXTUAL, most, prompt_tokens, reserved_tokens, rough_prompt, unit_of
 from proxy.ledger.prices import PriceTable
 from proxy.limits.hits import HitLog, now_us
 from proxy.limits.reference import Bucket, Measure
-from proxy.limits.said import grant_headers, refusal_headers
+from proxy.limits.said import Told, balance_headers, grant_headers, refusal_headers
 from proxy.limits.store import Ask, Grant, LimitStore, Refusal
 from proxy.ports import Permit
 from proxy.tiers import Tiers
+
+_TPM, _BUDGET = Measure.TPM, Measure.BUDGET
 
 
 class Rules(Protocol):
@@ -75,15 +76,15 @@ class Ends(Protocol):
 class Held:
     """A Permit. It holds a place among the running calls, and a Grant where limits apply."""
 
-    __slots__ = ("_call", "_gate", "_grant", "_open", "_store", "headers")
+    __slots__ = ("_budget", "_call", "_gate", "_grant", "_open", "_store")
 
-    def __init__(self, gate: "Gate", call: Call, store: LimitStore, grant: Grant | None) -> None:
+    def __init__(self, gate: "Gate", call: Call, store: LimitStore, grant: Grant | None, *, budget: bool) -> None:
         self._gate = gate
         self._call = call
         self._store = store
         self._grant = grant
+        self._budget = budget
         self._open = True
-        self.headers: Sequence[tuple[str, str]] = ()
 
     def _close(self) -> bool:
         if not self._open:
@@ -125,12 +126,13 @@ class Held:
 
     def _give_back(self, bill: Bill) -> None:
         """What was reserved and not used; of a budget, all of it counts as used where nobody knows the price."""
-        if self._grant is None:
+        grant = self._grant
+        if grant is None:
             return
-        spent = {Measure.TPM: bill.usage.total_tokens}
-        if bill.amount_micro is not None:
-            spent[Measure.BUDGET] = bill.amount_micro
-        self._store.settle(self._grant, spent)
+        spent = {_TPM: bill.usage.total_tokens}
+        if self._budget and (amount := bill.amount_micro) is not None:
+            spent[_BUDGET] = amount
+        self._store.settle(grant, spent)
 
 
 class Gate:
@@ -146,35 +148,37 @@ class Gate:
         """Raises RateExceeded, BudgetSpent, Unavailable (draining, or limits that nobody can count)."""
         if self.draining:
             raise Unavailable("The server is shutting down.", retry_after_s=2)
-        means = self._means
+        means, key = self._means, call.principal
         assert call.plan is not None
-        key = call.principal
-        buckets = means.rules.tiers.buckets(key, call.plan.model)
-        if not buckets and not _has_budget(key):
-            self.running += 1
-            return Held(self, call, means.store, None)
-        return await self._reserved(call, buckets)
-
-    async def _reserved(self, call: Call, buckets: Sequence[Bucket]) -> Permit:
-        means, store = self._means, self._means.store
-        now = now_us()
-        purse = means.budgets.bucket(call.principal, now)
-        asks = _asks(call, buckets)
-        balance: dict[str, float] = {}
-        if purse is not None:
-            asks.append((purse, self._most_cost(call, (await prompt_tokens(call))[0])))
-            await means.budgets.ready(purse, now)
-            if call.dialect is Dialect.VENICE:
-                balance = means.budgets.left(call.principal, now)
-        found = store.reserve_now(asks)
-        if found is None:
-            found = await store.reserve(asks)
-        if isinstance(found, Refusal):
-            raise self._refused(call, found)
+        quota = means.rules.tiers.quota(key, call.plan.model)
+        tokens = None
+        if quota.tokens is not None and call.operation in TEXTUAL:
+            tokens = reserved_tokens(call, rough_prompt(call), quota.tokens.capacity)
+        asks = quota.asks(tokens)
+        limited = key.usd_micro is not None or key.diem_micro is not None or key.vcu_micro is not None
+        balance = await self._purse(call, asks) if limited else []
+        store = means.store
+        grant: Grant | None = None
+        if asks:
+            found = store.reserve_now(asks)
+            if found is None:
+                found = await store.reserve(asks)
+            if isinstance(found, Refusal):
+                raise self._refused(call, found)
+            grant = found
+            call.told = grant_headers(quota, grant, call.dialect) + balance
         self.running += 1
-        permit = Held(self, call, store, found)
-        permit.headers = grant_headers(found, call.dialect, now, balance)
-        return permit
+        return Held(self, call, store, grant, budget=limited)
+
+    async def _purse(self, call: Call, asks: list[Ask]) -> Told:
+        """Ask for the most that it can cost, too; gives what is to be said of balances."""
+        means, now = self._means, now_us()
+        purse = means.budgets.bucket(call.principal, now)
+        assert purse is not None
+        asks.append((purse, self._most_cost(call, (await prompt_tokens(call))[0])))
+        await means.budgets.ready(purse, now)
+        venice = call.dialect is Dialect.VENICE
+        return balance_headers(means.budgets.left(call.principal, now)) if venice else []
 
     def _most_cost(self, call: Call, prompt: int) -> int:
         """Micro-USD. Raises BudgetSpent: the price is not known."""
@@ -214,7 +218,7 @@ class Gate:
         assert call.plan is not None
         means, key = self._means, call.principal
         asks: list[Ask] = [
-            (bucket, _tokens(call, prompt, bucket) if bucket.measure is Measure.TPM else 1)
+            (bucket, reserved_tokens(call, prompt, bucket.capacity) if bucket.measure is Measure.TPM else 1)
             for bucket in means.rules.tiers.buckets(key, call.plan.model)
         ]
         purse = means.budgets.bucket(key, now_us())
@@ -225,32 +229,6 @@ class Gate:
             for bucket, need in asks
         ]
         return {"would_pass": all(item["need"] <= item["have"] for item in checked), "checked": checked}
-
-
-def _asks(call: Call, buckets: Sequence[Bucket]) -> list[Ask]:
-    """What each bucket of a tier is asked for. Tokens are told from sizes, which costs nothing, and put right when the call is
-    settled; those of a budget are counted."""
-    asks: list[Ask] = []
-    for bucket in buckets:
-        if bucket.measure is not Measure.TPM:
-            asks.append((bucket, 1))
-        elif call.operation in TEXTUAL:
-            asks.append((bucket, _tokens(call, rough_prompt(call), bucket)))
-    return asks
-
-
-def _has_budget(key: Principal) -> bool:
-    return key.usd_micro is not None or key.diem_micro is not None or key.vcu_micro is not None
-
-
-def _tokens(call: Call, prompt: int, bucket: Bucket) -> int:
-    """Prompt and answer at most. One that nobody bounded asks for no more than could ever pass; what it uses beyond its
-    reservation, the next ones wait for."""
-    need = prompt + most_output(call, prompt)
-    if bounded(call):
-        return need
-    choices = getattr(call.request, "n", None) or 1
-    return max(prompt, min(need, prompt + choices * DEFAULT_OUTPUT, bucket.capacity))
 
 
 def _told(bucket: Bucket, need: int, have: int, model: str) -> str:

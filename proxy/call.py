@@ -4,6 +4,7 @@ Every struct is mutable only where a stage fills it in; a Call lives exactly as 
 """
 
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +153,7 @@ class Call:
         "request",
         "started",
         "stream",
+        "told",
         "upload",
     )
 
@@ -181,5 +183,6 @@ class Call:
         self.upload = upload  # multipart files, where the route takes them
         self.plan: Plan | None = None
         self.attempts: list[Attempt] = []
+        self.told: Sequence[tuple[bytes, bytes]] = ()  # headers: what `admit` says of the caller's limits
         self.dropped: list[str] = []  # parameters that the serving target cannot take
         self.started = time.perf_counter()

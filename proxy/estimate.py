@@ -36,11 +36,6 @@ def rough_prompt(call: Call) -> int:
     return tokens.estimate(len(call.raw))
 
 
-def bounded(call: Call) -> bool:
-    """Whether the request itself says how long its answer may be."""
-    return _asked(call) is not None or call.operation is Operation.EMBEDDINGS
-
-
 def _asked(call: Call) -> int | None:
     request = call.request
     limit = getattr(request, "limit", None)
@@ -58,6 +53,23 @@ def most_output(call: Call, prompt: int) -> int:
     room = max(0, context - prompt) if context else None
     most = [value for value in (_asked(call), room) if value is not None]
     return choices * (min(most) if most else DEFAULT_OUTPUT)
+
+
+def reserved_tokens(call: Call, prompt: int, capacity: int) -> int:
+    """What a bucket that holds `capacity` tokens is asked for: the prompt, and the answer at most. One that nobody bounded
+    asks for no more than could ever pass; what it uses beyond its reservation, the next ones wait for."""
+    if call.operation is Operation.EMBEDDINGS or call.operation not in TEXTUAL:
+        return prompt
+    asked = _asked(call)
+    choices = getattr(call.request, "n", None) or 1
+    context = call.plan.model.context_tokens if call.plan else None
+    if asked is None:
+        answer = DEFAULT_OUTPUT if not context or context - prompt > DEFAULT_OUTPUT else context - prompt
+        need = prompt + choices * answer
+        return max(prompt, capacity if need > capacity else need)
+    if context and context - prompt < asked:
+        asked = max(0, context - prompt)
+    return prompt + choices * asked
 
 
 def most(call: Call, prompt: int) -> Usage:

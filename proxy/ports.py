@@ -95,11 +95,6 @@ class Adapter(Protocol):
 class Permit(Protocol):
     """The right to spend on one call. Of all three, only the first that is called has an effect, and only once."""
 
-    @property
-    def headers(self) -> Sequence[tuple[str, str]]:
-        """What the answer says about the caller's limits."""
-        ...
-
     def cancel(self, ending: Ending) -> None:
         """Nothing was served: the whole reservation goes back. A call that reached an upstream is booked all the same."""
         ...

@@ -11,6 +11,7 @@ from proxy.call import Principal
 from proxy.catalogue import Model
 from proxy.config import MODEL_TYPES, Limit, dotted
 from proxy.errors import ConfigError
+from proxy.limits.quota import Quota
 from proxy.limits.reference import Bucket, Measure
 
 DEFAULT, UNLIMITED = "default", "unlimited"
@@ -24,7 +25,7 @@ class Tiers:
 
     def __init__(self, rows: Mapping[str, Mapping[str, Limit]]) -> None:
         self._rows = rows
-        self._buckets: dict[tuple[str, str, str], tuple[Bucket, ...]] = {}
+        self._quotas: dict[tuple[str, str, str], Quota] = {}
 
     def named(self, tier: str) -> str:
         """The tier of the file that counts for a key of this one."""
@@ -38,21 +39,25 @@ class Tiers:
         return row.get(MODEL + model.id) or row.get(model.type)
 
     def buckets(self, key: Principal, model: Model) -> tuple[Bucket, ...]:
-        """What a call of this key to this model asks for; the same objects each time."""
+        """What a call of this key to this model is counted by; the same objects each time."""
+        return self.quota(key, model).buckets
+
+    def quota(self, key: Principal, model: Model) -> Quota:
+        """The same, prepared."""
         name = (key.id, key.tier, model.id)
-        found = self._buckets.get(name)
+        found = self._quotas.get(name)
         if found is None:
-            if len(self._buckets) >= KEEP:
-                self._buckets.clear()
+            if len(self._quotas) >= KEEP:
+                self._quotas.clear()
             found = self._made(key, model)
             if model.listed:
-                self._buckets[name] = found
+                self._quotas[name] = found
         return found
 
-    def _made(self, key: Principal, model: Model) -> tuple[Bucket, ...]:
+    def _made(self, key: Principal, model: Model) -> Quota:
         limit = self.limit(key.tier, model)
         tier = self.named(key.tier)
-        return tuple(buckets_of(limit, key.id, model.id if model.listed else f"other {model.type}", tier))
+        return Quota(buckets_of(limit, key.id, model.id if model.listed else f"other {model.type}", tier))
 
 
 def buckets_of(limit: Limit | None, owner: str, model: str, tier: str) -> list[Bucket]:

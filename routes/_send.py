@@ -170,6 +170,7 @@ def call_headers(call: Call) -> list[Header]:
         )
         if call.dialect is Dialect.VENICE:
             headers.append((b"x-venice-model-id", header_value(call.plan.model.id)))
+    headers += call.told
     if call.dropped:
         headers.append((b"x-traghetto-dropped", header_value(", ".join(call.dropped))))
     return headers

@@ -5,10 +5,12 @@ A restart forgets it: a limit then starts full again (`docs` say so); several wo
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from proxy.limits.reference import DAY_US, Bucket, Level, Measure, debit, fresh, refill, settle, wait_us
-from proxy.limits.store import CONCURRENT_WAIT_US, Ask, Grant, Refusal, Shortfall, Used, final
+from proxy.limits.reference import BANDS, DAY_US, Bucket, Level, Measure, debit, fresh, refill, settle, wait_us
+from proxy.limits.store import CONCURRENT_WAIT_US, Ask, Grant, Refusal, Shortfall, Used
 
+_BUDGET, _CONCURRENT = Measure.BUDGET, Measure.CONCURRENT
 SWEEP_AT = 20_000  # buckets, before those that are full again are dropped
 
 
@@ -38,38 +40,61 @@ class MemoryStore:
 
     def reserve_now(self, asks: Sequence[Ask]) -> Grant | Refusal:
         now = self._clock()
-        levels = self._levels
-        states: list[Level | Held] = []
+        states: list[Any] = []
         for bucket, amount in asks:
             if bucket.held:
                 held = self._held.get(bucket.name)
                 if held is None:
-                    if bucket.measure is Measure.BUDGET:  # nobody has said what was spent before
+                    if bucket.measure is _BUDGET:  # nobody has said what was spent before
                         return Refusal((), unreachable=True)
                     held = self._held[bucket.name] = Held(now)
                 if held.used + held.held + amount > bucket.capacity:
                     return self._refused(asks, now)
                 states.append(held)
+                continue
+            level = self._levels.get(bucket.name)
+            if level is None:
+                level = self._levels[bucket.name] = self._new(bucket, now)
+            elif level.q == bucket.q and now > level.at:  # fast path: `refill`, written out
+                units = level.level + bucket.p * (now - level.at)
+                level.level = units if units < bucket.full else bucket.full
+                level.at = now
             else:
-                level = levels.get(bucket.name)
-                if level is None:
-                    level = levels[bucket.name] = self._new(bucket, now)
-                else:
-                    refill(bucket, level, now)
-                if amount * bucket.q > level.level:
-                    return self._refused(asks, now)
-                states.append(level)
+                refill(bucket, level, now)
+            if amount * bucket.q > level.level:
+                return self._refused(asks, now)
+            states.append(level)
+        return self._taken(asks, states, now)
+
+    def _taken(self, asks: Sequence[Ask], states: list[Any], now: int) -> Grant:
+        """Take from buckets that have it. fast path: `debit`, written out for a tide that needs no new mark."""
         marks: list[int] = []
         left: list[int] = []
-        for (bucket, amount), state in zip(asks, states, strict=True):
-            if isinstance(state, Held):
+        place = 0
+        for bucket, amount in asks:
+            state = states[place]
+            place += 1
+            if bucket.held:
                 state.held += amount
                 state.at = now
                 marks.append(0)
                 left.append(bucket.capacity - state.used - state.held)
+                continue
+            units, tide = state.level, state.tide
+            if tide and 0 < (below := tide[-1][1] - units) < bucket.full // BANDS:
+                mark = tide[-1]
+            elif len(tide) == 1 and below <= 0:
+                mark = tide[0]
+                mark[1] = units
             else:
                 marks.append(debit(bucket, state, amount, now))
                 left.append(state.level // bucket.q)
+                continue
+            seq = state.seq + 1
+            mark[0] = state.seq = seq = seq if seq > now else now
+            state.level = units = units - amount * bucket.q
+            marks.append(seq)
+            left.append(units // bucket.q)
         return Grant(asks, marks, left)
 
     async def reserve(self, asks: Sequence[Ask]) -> Grant | Refusal:
@@ -87,7 +112,10 @@ class MemoryStore:
         grant.open = False
         now = self._clock()
         for (bucket, reserved), mark in zip(grant.asks, grant.marks, strict=True):
-            spent = final(bucket, reserved, used)
+            if bucket.measure is _CONCURRENT or used is None:
+                spent = 0
+            else:
+                spent = used.get(bucket.measure, reserved)
             if bucket.held:
                 held = self._held[bucket.name]
                 held.held -= reserved

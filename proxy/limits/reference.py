@@ -28,6 +28,8 @@ class Measure(StrEnum):
     CONCURRENT = "CONCURRENT"
     BUDGET = "BUDGET"
 
+    __hash__ = str.__hash__  # as the string it is: the library's own hash is a Python function
+
 
 PERIODS_US = {Measure.RPM: MINUTE_US, Measure.RPD: DAY_US, Measure.TPM: MINUTE_US}
 
@@ -176,7 +178,9 @@ def refund(bucket: Bucket, state: Level, seq: int, amount: int) -> int:
     refilled to now. Gives what came back, in 1/q tokens."""
     room = amount * bucket.q
     tide = state.tide
-    first = next((i for i, mark in enumerate(tide) if mark[0] > seq), len(tide))
+    first = len(tide)
+    while first and tide[first - 1][0] > seq:
+        first -= 1
     if first < len(tide):
         room = max(0, min(room, bucket.full - tide[first][1]))
         # had the call asked for what it used, the bucket would have stood higher at every debit since

@@ -3,39 +3,53 @@
 OpenAI's resets are durations (`6m0s`); Venice's are the Unix time at which requests are full again, and seconds for tokens.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from proxy.call import Dialect
+from proxy.limits.hits import now_us
+from proxy.limits.quota import Quota
 from proxy.limits.reference import Bucket, Measure
 from proxy.limits.store import Grant, Refusal
 
 Headers = list[tuple[str, str]]
+Told = list[tuple[bytes, bytes]]  # as they are sent
 _REQUESTS = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
 _TOKENS = ("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens")
+_LIMIT, _REMAINING, _RESET = (name.encode() for name in _REQUESTS)
+_LIMIT_T, _REMAINING_T, _RESET_T = (name.encode() for name in _TOKENS)
 
 
-def grant_headers(grant: Grant, dialect: Dialect, now_us: int, balance: Mapping[str, float] | None = None) -> Headers:
-    """Of what was reserved: the tightest bucket of requests (in proportion), and of tokens; `balance` is what each
-    currency had before the call. For every call: no step too many."""
-    requests = tokens = None
-    requests_left = tokens_left = 0
-    for (bucket, _), left in zip(grant.asks, grant.left, strict=True):
-        measure = bucket.measure
-        if measure is Measure.TPM:
-            tokens, tokens_left = bucket, left
-        elif (measure is Measure.RPM or measure is Measure.RPD) and (
-            requests is None or left * requests.capacity < requests_left * bucket.capacity
-        ):
-            requests, requests_left = bucket, left
-    headers: Headers = []
-    if requests is not None:
-        headers += _three(_REQUESTS, requests, requests_left, dialect, now_us)
-    if tokens is not None:
-        headers += _three(_TOKENS, tokens, tokens_left, dialect, now_us)
-    if balance:
-        for currency, amount in balance.items():
-            headers.append((f"x-venice-balance-{currency}", f"{amount:.6f}".rstrip("0").rstrip(".")))
-    return headers
+def grant_headers(quota: Quota, grant: Grant, dialect: Dialect, clock: Callable[[], int] = now_us) -> Told:
+    """Of what was reserved: the tightest bucket of requests (in proportion), and of tokens. For every call: no step too
+    many."""
+    told: Told = []
+    left, requests = grant.left, quota.requests
+    if requests:
+        bucket, have = requests[0], left[0]
+        for place in range(1, len(requests)):
+            other = requests[place]
+            if left[place] * bucket.capacity < have * other.capacity:
+                bucket, have = other, left[place]
+        full_us = -(-(bucket.capacity - have) * bucket.q // bucket.p) if bucket.p else 0
+        told.append((_LIMIT, b"%d" % bucket.capacity))
+        told.append((_REMAINING, b"%d" % have if have > 0 else b"0"))
+        told.append((_RESET, _reset(True, full_us, dialect, clock)))
+    place = quota.place
+    if place < len(left) and quota.tokens is not None and grant.asks[place][0] is quota.tokens:
+        bucket, have = quota.tokens, left[place]
+        full_us = -(-(bucket.capacity - have) * bucket.q // bucket.p) if bucket.p else 0
+        told.append((_LIMIT_T, b"%d" % bucket.capacity))
+        told.append((_REMAINING_T, b"%d" % have if have > 0 else b"0"))
+        told.append((_RESET_T, _reset(False, full_us, dialect, clock)))
+    return told
+
+
+def balance_headers(balance: Mapping[str, float]) -> Told:
+    """Venice's: what each currency had before the call."""
+    told = []
+    for currency, amount in balance.items():
+        told.append((f"x-venice-balance-{currency}".encode(), f"{amount:.6f}".rstrip("0").rstrip(".").encode()))
+    return told
 
 
 def refusal_headers(refusal: Refusal, dialect: Dialect, now_us: int) -> Headers:
@@ -54,16 +68,16 @@ def _three(names: tuple[str, str, str], bucket: Bucket, left: int, dialect: Dial
     return [
         (names[0], str(bucket.capacity)),
         (names[1], str(left if left > 0 else 0)),
-        (names[2], _reset(names is _REQUESTS, full_us, dialect, now_us)),
+        (names[2], _reset(names is _REQUESTS, full_us, dialect, lambda: now_us).decode()),
     ]
 
 
-def _reset(requests: bool, reset_us: int, dialect: Dialect, now_us: int) -> str:
+def _reset(requests: bool, reset_us: int, dialect: Dialect, clock: Callable[[], int]) -> bytes:
     if dialect is not Dialect.VENICE:
-        return duration(reset_us)
+        return b"%dms" % -(-reset_us // 1000) if 0 < reset_us <= 999_000 else duration(reset_us).encode()
     if requests:
-        return str(-(-(now_us + reset_us) // 1_000_000))
-    return str(-(-reset_us // 1_000_000))
+        return b"%d" % -(-(clock() + reset_us) // 1_000_000)
+    return b"%d" % -(-reset_us // 1_000_000)
 
 
 def duration(us: int) -> str:

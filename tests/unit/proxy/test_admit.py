@@ -18,6 +18,7 @@ from proxy.ledger.prices import PriceTable
 from proxy.limits.memory import MemoryStore
 from proxy.limits.reference import Bucket, Measure
 from proxy.limits.store import Refusal
+from proxy.ports import Permit
 from proxy.tiers import Tiers
 from proxy.wire.chat import ChatRequest, Message
 
@@ -86,11 +87,21 @@ def left(accounts: Accounts, measure: Measure, capacity: int) -> int:
     return accounts.store.peek(Bucket("k", "m", measure, capacity))
 
 
-async def done(permit: Any, what: str) -> None:
+async def settled(permit: Permit, usage: Usage | None) -> None:
+    waiting = permit.settle(Served(usage, Ending.FINISHED))
+    if waiting is not None:
+        await waiting
+
+
+def told(call: Call) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in call.told}
+
+
+async def done(permit: Permit, what: str) -> None:
     if what == "cancel":
         permit.cancel(Ending.CANCELLED)
     elif what == "settle":
-        await permit.settle(Served(None, Ending.FINISHED))
+        await settled(permit, None)
     else:
         permit.abandon(Served(None, Ending.FAILED))
 
@@ -140,7 +151,8 @@ async def test_nobody_is_admitted_while_it_drains() -> None:
 @pytest.mark.asyncio
 async def test_all_buckets_are_taken_and_settled_on_what_was_used() -> None:
     here, accounts, _ = gate(Limit(rpm=10, rpd=20, tpm=1000, concurrent=3))
-    permit = await here.admit(call(limit=100))
+    one = call(limit=100)
+    permit = await here.admit(one)
     taken = 1000 - left(accounts, Measure.TPM, 1000)
     assert 100 + 50 < taken < 100 + 400, "the prompt and max_tokens"
     assert [left(accounts, m, c) for m, c in ((Measure.RPM, 10), (Measure.RPD, 20), (Measure.CONCURRENT, 3))] == [
@@ -148,8 +160,8 @@ async def test_all_buckets_are_taken_and_settled_on_what_was_used() -> None:
         19,
         2,
     ]
-    assert dict(permit.headers)["x-ratelimit-limit-tokens"] == "1000"
-    await permit.settle(Served(Usage(30, 12), Ending.FINISHED))
+    assert told(one)["x-ratelimit-limit-tokens"] == "1000"
+    await settled(permit, Usage(30, 12))
     assert left(accounts, Measure.TPM, 1000) == 1000 - 42
     assert left(accounts, Measure.CONCURRENT, 3) == 3
     assert left(accounts, Measure.RPM, 10) == 9, "a request that was sent stays spent"
@@ -195,16 +207,18 @@ async def test_what_can_never_pass_says_so() -> None:
 async def test_a_budget_reserves_the_worst_and_pays_what_it_cost() -> None:
     key = Principal("k", usd_micro=1000)
     here, accounts, ends = gate()
-    permit = await here.admit(call(key, limit=100, dialect=Dialect.VENICE))
-    assert dict(permit.headers)["x-venice-balance-usd"] == "0.001", "before the call"
+    first = call(key, limit=100, dialect=Dialect.VENICE)
+    permit = await here.admit(first)
+    assert told(first)["x-venice-balance-usd"] == "0.001", "before the call"
     with pytest.raises(BudgetSpent) as caught:
         await here.admit(call(key, limit=400))
     assert caught.value.status == 402
     assert [hit.measure for hit in await accounts.hits.last()] == ["BUDGET"]
     ends.amount = 7
-    await permit.settle(Served(Usage(1, 3), Ending.FINISHED))
-    later = await here.admit(call(key, limit=400, dialect=Dialect.VENICE))
-    assert dict(later.headers)["x-venice-balance-usd"] == "0.000993"
+    await settled(permit, Usage(1, 3))
+    later = call(key, limit=400, dialect=Dialect.VENICE)
+    await here.admit(later)
+    assert told(later)["x-venice-balance-usd"] == "0.000993"
 
 
 @pytest.mark.asyncio
@@ -216,7 +230,7 @@ async def test_a_price_that_is_not_known() -> None:
     here, _, ends = gate(price=None, free=True)
     ends.amount = None
     permit = await here.admit(call(key))
-    await permit.settle(Served(Usage(1, 3), Ending.FINISHED))
+    await settled(permit, Usage(1, 3))
     assert (await here.admit(call(key))) is not None
 
 
@@ -243,7 +257,7 @@ async def test_a_permit_that_is_cut_off_while_it_settles_gives_back_all_the_same
     ends.hold = asyncio.Event()
     here, accounts, _ = gate(Limit(tpm=1000, concurrent=1), ends=ends)
     permit = await here.admit(call(limit=100))
-    task = asyncio.create_task(permit.settle(Served(Usage(1, 1), Ending.FINISHED)))
+    task = asyncio.create_task(settled(permit, Usage(1, 1)))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -253,11 +267,25 @@ async def test_a_permit_that_is_cut_off_while_it_settles_gives_back_all_the_same
 
 
 @pytest.mark.asyncio
+async def test_where_the_books_need_no_time_nothing_waits() -> None:
+    class Quick(Ends):
+        def settle(self, bill: Any) -> None:
+            self.told.append(("settle", self.served.ending))
+
+    ends = Quick()
+    here, accounts, _ = gate(Limit(tpm=1000, concurrent=1), ends=ends)
+    permit = await here.admit(call(limit=100))
+    assert permit.settle(Served(Usage(1, 1), Ending.FINISHED)) is None
+    assert ends.told == [("settle", Ending.FINISHED)]
+    assert (left(accounts, Measure.TPM, 1000), left(accounts, Measure.CONCURRENT, 1)) == (998, 1)
+
+
+@pytest.mark.asyncio
 async def test_books_that_take_no_more_are_heard() -> None:
     here, accounts, _ = gate(Limit(concurrent=1), ends=Ends(fails=True))
     permit = await here.admit(call())
     with pytest.raises(Unavailable):
-        await permit.settle(Served(Usage(1, 1), Ending.FINISHED))
+        await settled(permit, Usage(1, 1))
     assert left(accounts, Measure.CONCURRENT, 1) == 1
 
 
@@ -265,9 +293,10 @@ async def test_books_that_take_no_more_are_heard() -> None:
 async def test_where_no_limit_applies_nobody_is_asked() -> None:
     here, accounts, _ = gate()
     accounts.store = None  # type: ignore[assignment]
-    permit = await here.admit(call())
-    assert permit.headers == ()
-    await permit.settle(Served(None, Ending.FINISHED))
+    free = call()
+    permit = await here.admit(free)
+    assert told(free) == {}
+    await settled(permit, None)
     assert here.running == 0
 
 

@@ -52,9 +52,30 @@ def test_the_most_of_what_is_not_text() -> None:
     assert estimate.most(speech, 0).characters == 5
     vectors = call(EmbeddingsRequest("m", "hello"), Operation.EMBEDDINGS)
     assert estimate.most(vectors, 4) == Usage(4, source=UsageSource.ESTIMATE)
-    assert estimate.bounded(vectors)
-    assert not estimate.bounded(chat())
-    assert estimate.bounded(chat(1))
+
+
+@pytest.mark.parametrize(
+    ("limit", "n", "context", "capacity", "most"),
+    [
+        (7, None, None, 1000, 17), (7, 3, None, 1000, 31), (500, None, 110, 1000, 110), (50, None, 110, 1000, 60),
+        (500, 2, None, 100, 1010),  # asked for in so many words: it can never pass, and hears so
+        (None, None, None, 100_000, 4106), (None, 2, None, 100_000, 8202), (None, None, 110, 100_000, 110),
+        (None, None, 50_000, 100_000, 4106), (None, 2, 110, 100_000, 210),
+        (None, None, None, 1000, 1000), (None, None, None, 5, 10),  # nobody bounded it: as much as could ever pass
+        (None, None, 5, 1000, 10), (7, None, 5, 1000, 10), (7, None, 5, 5, 10),  # the prompt fills the context
+    ],
+)  # fmt: skip
+def test_what_a_bucket_of_tokens_is_asked_for(
+    limit: int | None, n: int | None, context: int | None, capacity: int, most: int
+) -> None:
+    assert estimate.reserved_tokens(chat(limit, n, context), 10, capacity) == most
+
+
+def test_vectors_and_pictures_have_no_answer_of_tokens() -> None:
+    vectors = call(EmbeddingsRequest("m", "hello"), Operation.EMBEDDINGS)
+    assert estimate.reserved_tokens(vectors, 4, 1000) == 4
+    picture = call(Order(model="m", prompt="p", n=3, shape="b64_json", seed=1), Operation.IMAGES)
+    assert estimate.reserved_tokens(picture, 0, 1000) == 0
 
 
 @pytest.mark.parametrize(

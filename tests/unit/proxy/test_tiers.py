@@ -64,7 +64,7 @@ def test_what_is_remembered_is_bounded() -> None:
     tiers = Tiers(ROWS)
     for number in range(KEEP + 10):
         tiers.buckets(Principal(str(number)), model("voice", "tts"))
-    assert len(tiers._buckets) <= KEEP
+    assert len(tiers._quotas) <= KEEP
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """Headers about limits, in both dialects."""
 
+import itertools
+
 import pytest
 
 from proxy.call import Dialect
 from proxy.limits.memory import MemoryStore
+from proxy.limits.quota import Quota
 from proxy.limits.reference import Bucket, Measure
-from proxy.limits.said import duration, grant_headers, refusal_headers
+from proxy.limits.said import balance_headers, duration, grant_headers, refusal_headers
 from proxy.limits.store import Grant, Refusal
 
 NOW = 1_700_000_000_000_000
@@ -26,28 +29,56 @@ def asked(*asks: tuple[Bucket, int]) -> Grant | Refusal:
     return MemoryStore(clock=lambda: 5).reserve_now(asks)
 
 
-def reserved(*asks: tuple[Bucket, int]) -> Grant:
-    found = asked(*asks)
-    assert isinstance(found, Grant)
-    return found
+def told(dialect: Dialect, *buckets: Bucket, tokens: int | None = None) -> dict[str, str]:
+    quota = Quota(buckets)
+    grant = asked(*quota.asks(tokens))
+    assert isinstance(grant, Grant)
+    return {name.decode(): value.decode() for name, value in grant_headers(quota, grant, dialect, lambda: NOW)}
 
 
 def test_in_both_dialects() -> None:
     rpm, tpm = Bucket("k", "m", Measure.RPM, 60), Bucket("k", "m", Measure.TPM, 6000)
-    granted = reserved((rpm, 1), (tpm, 600))
-    assert dict(grant_headers(granted, Dialect.OPENAI, NOW)) == {
+    assert told(Dialect.OPENAI, rpm, tpm, tokens=600) == {
         "x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-requests": "59", "x-ratelimit-reset-requests": "1s",
         "x-ratelimit-limit-tokens": "6000", "x-ratelimit-remaining-tokens": "5400", "x-ratelimit-reset-tokens": "6s",
     }  # fmt: skip
-    venice = dict(grant_headers(granted, Dialect.VENICE, NOW, {"usd": 1.5, "diem": 2.0}))
+    venice = told(Dialect.VENICE, rpm, tpm, tokens=600)
     assert venice["x-ratelimit-reset-requests"] == "1700000001", "Unix time"
     assert venice["x-ratelimit-reset-tokens"] == "6", "seconds"
-    assert (venice["x-venice-balance-usd"], venice["x-venice-balance-diem"]) == ("1.5", "2")
+
+
+def test_balances() -> None:
+    assert balance_headers({"usd": 1.5, "diem": 2.0, "vcu": 0.000993}) == [
+        (b"x-venice-balance-usd", b"1.5"), (b"x-venice-balance-diem", b"2"), (b"x-venice-balance-vcu", b"0.000993"),
+    ]  # fmt: skip
 
 
 def test_the_tighter_of_two_kinds_of_requests() -> None:
     rpm, rpd = Bucket("k", "m", Measure.RPM, 60), Bucket("k", "m", Measure.RPD, 10)
-    assert dict(grant_headers(reserved((rpm, 1), (rpd, 5)), Dialect.OPENAI, NOW))["x-ratelimit-limit-requests"] == "10"
+    slots = Bucket("k", "m", Measure.CONCURRENT, 3)
+    for order in itertools.permutations([slots, rpm, rpd]):
+        assert told(Dialect.OPENAI, *order)["x-ratelimit-limit-requests"] == "10"
+        assert told(Dialect.OPENAI, *order)["x-ratelimit-remaining-requests"] == "9"
+
+
+def test_a_call_without_tokens_is_told_none() -> None:
+    rpm, tpm = Bucket("k", "m", Measure.RPM, 60), Bucket("k", "m", Measure.TPM, 6000)
+    purse = Bucket("k", "", Measure.BUDGET, 500)
+    store, quota = MemoryStore(clock=lambda: 5), Quota([tpm, rpm])
+    store.seed(purse, 0)
+    grant = store.reserve_now([*quota.asks(), (purse, 7)])
+    assert isinstance(grant, Grant)
+    assert [name for name, _ in grant_headers(quota, grant, Dialect.OPENAI)] == [
+        b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests"
+    ]  # fmt: skip
+
+
+def test_what_is_overdrawn_is_nothing_left() -> None:
+    tpm = Bucket("k", "m", Measure.TPM, 60)
+    quota = Quota([tpm])
+    grant = Grant(quota.asks(1), [0], [-30])
+    said = dict(grant_headers(quota, grant, Dialect.OPENAI))
+    assert (said[b"x-ratelimit-remaining-tokens"], said[b"x-ratelimit-reset-tokens"]) == (b"0", b"1m30s")
 
 
 def test_of_a_refusal_only_what_was_short() -> None:
@@ -60,4 +91,4 @@ def test_of_a_refusal_only_what_was_short() -> None:
 
 
 def test_where_nothing_is_counted_nothing_is_said() -> None:
-    assert grant_headers(reserved((Bucket("k", "m", Measure.CONCURRENT, 2), 1)), Dialect.VENICE, NOW) == []
+    assert told(Dialect.VENICE, Bucket("k", "m", Measure.CONCURRENT, 2), tokens=5) == {}
