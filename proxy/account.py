@@ -1,18 +1,18 @@
 """`account`: what leaves a reply settles its permit, exactly once, and before the last frame is on its way.
 
-A finished reply is settled *awaiting* the books; one that its client left, or that failed, is booked without waiting,
-since closing must never depend on anybody being there to await it.
+A finished reply is settled *awaiting* the books, if they say that there is anything to wait for; one that its client left, or
+that failed, is booked without waiting, since closing must never depend on anybody being there to await it.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from proxy import estimate
-from proxy.call import Call, Ending, Served, Target, Usage
+from proxy.call import Attempt, Call, Ending, Served, Target, Usage
 from proxy.errors import Internal, TraghettoError
 from proxy.ledger.prices import Charge, PriceTable
 from proxy.ledger.row import Mark, Row
@@ -57,7 +57,9 @@ class Metered:
         self.frames += bool(frame)
         self.sent += len(frame)
         if self._open and reply.ending is not None:
-            await self._settle(reply.ending)
+            waiting = self._settle(reply.ending)
+            if waiting is not None:
+                await waiting
         return frame
 
     async def flow(self, write: Callable[[bytes], bool]) -> bytes:
@@ -82,17 +84,23 @@ class Metered:
         self.frames += bool(frame)
         self.sent += len(frame)
         if self._open and reply.ending is not None:
-            await self._settle(reply.ending)
+            waiting = self._settle(reply.ending)
+            if waiting is not None:
+                await waiting
         return frame
 
     def _failed(self, error: Exception) -> None:
         self._leave(Ending.FAILED, error.code if isinstance(error, TraghettoError) else Internal.code)
 
-    async def _settle(self, ending: Ending) -> None:
+    def _settle(self, ending: Ending) -> Awaitable[None] | None:
         self._open = False
         served = Served(self._reply.usage, ending, self.frames, self.sent)
+        waiting = self._permit.settle(served)
+        return None if waiting is None else self._settled(waiting, served)
+
+    async def _settled(self, waiting: Awaitable[None], served: Served) -> None:
         try:
-            await self._permit.settle(served)
+            await waiting
         except BaseException:  # cut off while it waited: booked without waiting, if it is not booked yet
             self._permit.abandon(served)
             raise
@@ -165,16 +173,17 @@ class Books:
         ledger = self._keeper.ledger
         if ledger is not None:
             assert call.plan is not None
+            now = time.time_ns() // 1000
             ledger.open(
                 Mark(
-                    call_id=call.id,
-                    key_id=call.principal.id,
-                    operation=call.operation.value,
-                    model=call.plan.model.id,
-                    upstream=target.upstream,
-                    target=target.model,
-                    created_us=_created_us(call),
-                    price_version=self._keeper.rules.prices.version,
+                    call.id,
+                    call.principal.id,
+                    call.operation._value_,
+                    call.plan.model.id,
+                    target.upstream,
+                    target.model,
+                    now - int((time.perf_counter() - call.started) * 1e6),
+                    self._keeper.rules.prices.version,
                 )
             )
 
@@ -194,10 +203,12 @@ class Books:
             self._watch(call, served)
         return bill
 
-    async def settle(self, bill: Bill) -> None:
-        """Return once the row is safe. Raises Unavailable: neither the database nor the journal takes it."""
-        if self._keeper.ledger is not None and bill.row is not None:
-            await self._keeper.ledger.settle(bill.row)
+    def settle(self, bill: Bill) -> Awaitable[None] | None:
+        """None: the row is safe. Else it is when this has been awaited, which raises Unavailable if neither the database nor
+        the journal takes it."""
+        if self._keeper.ledger is None or bill.row is None:
+            return None
+        return self._keeper.ledger.put(bill.row)
 
     def later(self, bill: Bill) -> None:
         if self._keeper.ledger is not None and bill.row is not None:
@@ -205,56 +216,65 @@ class Books:
 
 
 def row_of(bill: Bill) -> Row:
-    """A call that reached an upstream, as the ledger writes it."""
+    """A call that reached an upstream, as the ledger writes it. Its fields go in by their places: there are 35 of them, and
+    this runs for every call."""
     call, served, usage, charge = bill.call, bill.served, bill.usage, bill.charge
     assert call.plan is not None
-    now = time.perf_counter()
-    first, last = call.attempts[0], call.attempts[-1]
-    answered = last.error is None and last.ms is not None
+    started = call.started
+    total_us = int((time.perf_counter() - started) * 1e6)
+    now_us = time.time_ns() // 1000
+    attempts = call.attempts
+    first, last = attempts[0], attempts[-1]
+    queue_us = int((first.started - started) * 1e6)
+    if last.error is None and last.ms is not None:
+        ttft_ms = int((last.started - started) * 1e6 + last.ms * 1e3) / 1e3
+    else:
+        ttft_ms = None
     return Row(
-        call_id=call.id,
-        key_id=call.principal.id,
-        operation=call.operation.value,
-        model=call.plan.model.id,
-        upstream=last.target.upstream,
-        target=last.target.model,
-        created_us=_created_us(call),
-        settled_us=time.time_ns() // 1000,
-        ending=served.ending.value,
-        stream=call.stream,
-        error=served.error,
-        attempts=_tries(call),
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        cached_tokens=usage.cached_tokens,
-        reasoning_tokens=usage.reasoning_tokens,
-        characters=usage.characters,
-        images=usage.images,
-        usage_source=usage.source.value,
-        price_version=charge.version,
-        input_micro=charge.input_micro,
-        cached_micro=charge.cached_micro,
-        output_micro=charge.output_micro,
-        unit_micro=charge.unit_micro,
-        amount_micro=charge.amount_micro,
-        input_price=charge.input_price,
-        cached_price=charge.cached_price,
-        output_price=charge.output_price,
-        unit_price=charge.unit_price,
-        unit=charge.unit,
-        queue_ms=_ms(first.started - call.started),
-        ttft_ms=_ms(last.started - call.started) + (last.ms or 0.0) if answered else None,
-        total_ms=_ms(now - call.started),
-        bytes_out=served.sent,
+        call.id,
+        call.principal.id,
+        call.operation._value_,
+        call.plan.model.id,
+        last.target.upstream,
+        last.target.model,
+        now_us - total_us,
+        now_us,
+        served.ending._value_,
+        call.stream,
+        served.error,
+        _tries(attempts),
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.cached_tokens,
+        usage.reasoning_tokens,
+        usage.characters,
+        usage.images,
+        usage.source._value_,
+        charge.version,
+        "USD",
+        charge.input_micro,
+        charge.cached_micro,
+        charge.output_micro,
+        charge.unit_micro,
+        charge.amount_micro,
+        charge.input_price,
+        charge.cached_price,
+        charge.output_price,
+        charge.unit_price,
+        charge.unit,
+        queue_us / 1e3,
+        ttft_ms,
+        total_us / 1e3,
+        served.sent,
     )
 
 
-def _tries(call: Call) -> str:
+def _tries(attempts: list[Attempt]) -> str:
     """JSON: each attempt with its target, why it was made, why it was left, and how long it took."""
-    one = call.attempts[0]
-    if len(call.attempts) == 1 and one.error is None and one.ms is not None:
+    one = attempts[0]
+    if len(attempts) == 1 and one.error is None and one.ms is not None:
         return f"{_good_try(one.target, one.reason)}{one.ms:.3f}}}]"
-    return _encode([_try(a.target, a.reason, a.error, a.ms) for a in call.attempts]).decode()
+    return _encode([_try(a.target, a.reason, a.error, a.ms) for a in attempts]).decode()
 
 
 def _try(target: Target, reason: str, error: str | None, ms: float | None) -> dict[str, object]:
@@ -265,11 +285,3 @@ def _try(target: Target, reason: str, error: str | None, ms: float | None) -> di
 def _good_try(target: Target, reason: str) -> str:
     """The text of nearly every call's attempts, up to its time."""
     return _encode([_try(target, reason, None, 0)]).decode().removesuffix("0}]")
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
-
-
-def _created_us(call: Call) -> int:
-    return time.time_ns() // 1000 - int((time.perf_counter() - call.started) * 1_000_000)

@@ -4,6 +4,7 @@ All buckets of a call (its tier's and its key's budget) are reserved together or
 settled with what was used together with its row in the books. Where no limit applies nothing is asked and nothing waits.
 """
 
+from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from proxy import budgets as budget
@@ -66,7 +67,7 @@ class Ends(Protocol):
 
     def bill(self, call: Call, served: Served) -> Any: ...
 
-    async def settle(self, bill: Any) -> None: ...
+    def settle(self, bill: Any) -> Awaitable[None] | None: ...
 
     def later(self, bill: Any) -> None: ...
 
@@ -105,13 +106,19 @@ class Held:
         if self._grant is not None:
             self._store.cancel(self._grant)
 
-    async def settle(self, served: Served) -> None:
+    def settle(self, served: Served) -> Awaitable[None] | None:
         if not self._close():
-            return
+            return None
         bill = self._gate.ends.bill(self._call, served)
+        waiting = None if bill.row is None else self._gate.ends.settle(bill)
+        if waiting is not None:
+            return self._settled(waiting, bill)
+        self._give_back(bill)
+        return None
+
+    async def _settled(self, waiting: Awaitable[None], bill: Bill) -> None:
         try:
-            if bill.row is not None:
-                await self._gate.ends.settle(bill)
+            await waiting
         finally:
             self._give_back(bill)
 

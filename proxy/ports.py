@@ -1,6 +1,6 @@
 """The seams: what a stage may ask of another room. Protocols and the data that crosses them; it imports no implementation."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import msgspec
@@ -99,8 +99,9 @@ class Permit(Protocol):
         """Nothing was served: the whole reservation goes back. A call that reached an upstream is booked all the same."""
         ...
 
-    async def settle(self, served: Served) -> None:
-        """The call ended while its client was there: book it, durably, before the last frame leaves."""
+    def settle(self, served: Served) -> Awaitable[None] | None:
+        """The call ended while its client was there: book it, durably, before the last frame leaves. None: that is done;
+        else the frame waits for what is returned."""
         ...
 
     def abandon(self, served: Served) -> None:

@@ -1,42 +1,47 @@
 """The ledger: append-only, one row for each call that reached an upstream, whatever happens to this process.
 
-`open` marks a call before its first byte leaves (in the journal, some microseconds); `settle` returns when its row is in
-the database, together with all rows that were waiting (group commit). It knows no prices, limits or replies.
+`open` marks a call before its first byte leaves (in the journal, some microseconds). `put` books its row. Beside SQLite that
+is done when the row is in the journal too, which is where SQLite's own commit would leave it: in the kernel, safe from
+kill -9. A fiftieth of a second's rows then go into the file together. PostgreSQL may be on a machine that outlives this one:
+there a row is booked with the commit that took it and all that waited beside it. It knows no prices, limits or replies.
 
-When the database will not take rows (full disk, read-only, locked, corrupt, gone), they go to the journal, which is as
-safe from kill -9, and are brought to the database as soon as it takes them again; `behind` counts them. Only when the
-journal is full as well does `open` refuse new calls (503): nothing is ever served unbilled, or billed twice, because the
-call's id is the key. A call whose process died before its row was safe gets one that says `interrupted`.
+Who reads calls asks `caught_up` first (the database's `settled` is that), so that what a client saw finish is there.
+When the database will not take rows (full disk, read-only, locked, corrupt, gone), they stay in the journal and are brought
+to it as soon as it takes them again; `behind` counts them. Only when the journal is full as well does `open` refuse new
+calls (503): nothing is ever served unbilled, or billed twice, because the call's id is the key. A call whose process died
+before its row was safe gets one that says `interrupted`.
 """
 
 import asyncio
-import operator
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 from sqlalchemy import Connection, select
 
 from proxy import log
 from proxy.errors import Unavailable
 from proxy.ledger.database import FAILURES, Database, reason
-from proxy.ledger.journal import SEGMENT, Estate, Journal, JournalFull, estates
+from proxy.ledger.journal import SEGMENT, Estate, Journal, JournalFull, estates, lags, over
 from proxy.ledger.prices import PriceTable
 from proxy.ledger.row import Mark, Row, interrupted
 from proxy.ledger.tables import calls, prices
 
 PATIENCE_S = 1.0  # a commit that takes longer counts as failed
-BATCH = 500
+BATCH = 1000
+PERIOD_S = 0.02  # how long rows that are safe wait for others to go into the database with
 GATHER_S = 0.001
+CATCH_UP_S = 2.0  # how long who reads waits for the other processes' rows
+LOOK_S = 0.005
 RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 _Waiting = tuple[Row, asyncio.Future[None] | None]
 _encode = msgspec.msgpack.Encoder().encode
 _mark = msgspec.msgpack.Decoder(Mark).decode
 _row = msgspec.msgpack.Decoder(Row).decode
-_values = operator.attrgetter(*(column.name for column in calls.columns))  # in the order of the compiled INSERT
 _log = log.get("ledger")
 
 
@@ -45,7 +50,7 @@ def now_us() -> int:
 
 
 class Ledger:
-    """Over one database and one folder of journals. Make one in each worker, then `start`."""
+    """Over one database and one folder of journals. Make one in each worker, then `start`; who only reads needs no start."""
 
     def __init__(self, database: Database, folder: Path, *, segment: int = SEGMENT) -> None:
         self._database = database
@@ -54,15 +59,24 @@ class Ledger:
         self._journal: Journal | None = None
         self._insert = database.insert(calls)
         self._insert_text = database.compiled(self._insert)
-        self._queue: list[_Waiting] = []
-        self._spilled: dict[str, Row] = {}
+        self._late: list[Row] = []  # in the journal, in its order: as good as written, and not in the database yet
+        self._queue: list[_Waiting] = []  # nowhere but here
+        self._queued = self._unqueued = 0  # ever
         self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._rounds: list[asyncio.Future[None]] = []  # of those who wait for the next try, however it ends
         self._writer: asyncio.Task[None] | None = None
+        self._heir: asyncio.Task[int] | None = None
         self._closing = False
-        self.behind = 0  # rows that only the journal has
         self.written = 0
         self.commits = 0
         self.trouble = ""  # why the database did not take the last rows; "" when it did
+        database.settled = self.caught_up
+
+    @property
+    def behind(self) -> int:
+        """Rows that the database would not take."""
+        return len(self._late) + len(self._queue) if self.trouble else 0
 
     async def start(self) -> int:
         """Inherit from the dead, then take calls. Gives the number of rows that were inherited.
@@ -95,46 +109,84 @@ class Ledger:
         assert self._journal
         self._journal.forget(call_id)
 
-    async def settle(self, row: Row) -> None:
-        """Return once the row survives this process.
-
-        Raises:
-            Unavailable: neither the database nor the journal takes it; it stays in memory and is tried again.
+    def put(self, row: Row) -> "asyncio.Future[None] | None":
+        """Book a row. None: it survives this process from here on. Else it does when the future is done, which raises
+        Unavailable if neither the database nor the journal takes it; it stays in memory and is tried again.
         """
+        if self._database.sqlite and self._kept(row):
+            if self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(PERIOD_S, self._ring)
+            return None
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append((row, future))
-        self._wake.set()
-        await future  # whoever waits may be cut off; the row is written all the same
+        self._enqueue(row, future)
+        return future
+
+    async def settle(self, row: Row) -> None:
+        """`put`, and wait as long as that says. Who waits may be cut off; the row is written all the same."""
+        waiting = self.put(row)
+        if waiting is not None:
+            await waiting
 
     def settle_later(self, row: Row) -> None:
-        """As `settle`, for a call that nobody waits for; a crash in between leaves an `interrupted` row."""
-        self._queue.append((row, None))
+        """As `settle`, for a call that nobody waits for; a crash before it is written may leave an `interrupted` row."""
+        if self._database.sqlite:
+            self.put(row)
+        else:
+            self._enqueue(row, None)
+
+    def _enqueue(self, row: Row, future: "asyncio.Future[None] | None") -> None:
+        self._queue.append((row, future))
+        self._queued += 1
+        self._wake.set()
+
+    def _kept(self, row: Row) -> bool:
+        """Whether the journal has it now."""
+        assert self._journal
+        try:
+            self._journal.row(row.call_id, _encode(row))
+        except (JournalFull, OSError) as error:
+            _log.error("journal_full", behind=len(self._late) + len(self._queue), why=str(error))
+            return False
+        self._late.append(row)
+        return True
+
+    def _ring(self) -> None:
+        self._timer = None
         self._wake.set()
 
     # -- the writer
 
     async def _write(self) -> None:
-        failures, again_at = 0, 0.0
-        while not (self._closing and not self._queue):
+        failures, again_at, last = 0, 0.0, False
+        while not (last and (failures or not (self._late or self._queue))):
             try:
-                async with asyncio.timeout(max(0.0, again_at - time.monotonic()) if self._spilled else None):
+                async with asyncio.timeout(max(0.0, again_at - time.monotonic()) if failures else None):
                     await self._wake.wait()
             except TimeoutError:
                 pass
             self._wake.clear()
-            await self._gather()
-            batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
-            if failures and time.monotonic() < again_at:
-                self._spill(batch)  # it failed just now: nobody waits for it to fail again
-            elif await self._commit(late := list(self._spilled.values())[:BATCH], batch):
+            last = self._closing
+            if self._queue:
+                await self._gather()
+            late, batch = min(len(self._late), BATCH), self._queue[:BATCH]
+            if failures and time.monotonic() < again_at and not last:
+                self._spill()  # it failed just now: nobody waits for it to fail again
+            elif await self._commit(late, batch):
                 failures = 0
-                self._took(batch, late)
+                self._took(late, batch)
             else:
                 again_at = time.monotonic() + RETRY_S[min(failures, len(RETRY_S) - 1)]
                 failures += 1
-                self._spill(batch)
-            if self._queue or (self._spilled and not failures):
+                self._spill()
+            self._end_round()
+            if not failures and (self._queue or late == BATCH or self._closing):
                 self._wake.set()
+
+    def _end_round(self) -> None:
+        rounds, self._rounds = self._rounds, []
+        for future in rounds:
+            if not future.done():
+                future.set_result(None)
 
     async def _gather(self) -> None:
         """Let those join who are about to: as long as each turn of the loop brings more, a commit would come too early."""
@@ -144,68 +196,114 @@ class Ledger:
             await asyncio.sleep(0)
             await asyncio.sleep(0)
 
-    async def _commit(self, late: Sequence[Row], batch: Sequence[_Waiting]) -> bool:
-        rows = [*late, *(row for row, _ in batch)]
+    async def _commit(self, late: int, batch: Sequence[_Waiting]) -> bool:
+        rows = [*self._late[:late], *(row for row, _ in batch)]
         if not rows:
             return True
-        values = [_values(row) for row in rows]
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await self._database.append(self._insert_text, values)
+                await self._database.append(self._insert_text, map(astuple, rows))
         except FAILURES as error:
             why = reason(error)
             if why != self.trouble:
                 _log.error("ledger_cannot_write", why=why, rows=len(rows))
-            self.trouble = why or type(error).__name__
+            self._in_trouble(why or type(error).__name__)
             return False
         if self.trouble:
             _log.warning("ledger_writes_again", rows=len(rows))
-        self.trouble = ""
+        self._in_trouble("")
         self.commits += 1
+        self.written += len(rows)
         return True
 
-    def _took(self, batch: Sequence[_Waiting], late: Sequence[Row]) -> None:
+    def _in_trouble(self, why: str) -> None:
         assert self._journal
-        self.written += len(batch) + len(late)
-        for row in late:
-            self._spilled.pop(row.call_id, None)
-            self._journal.done(row.call_id)
-        self.behind = len(self._spilled)
-        for row, future in batch:
-            self._journal.done(row.call_id)
-            if future and not future.done():
-                future.set_result(None)
-        self._journal.tidy()
+        self.trouble = why
+        self._journal.stuck(bool(why))
 
-    def _spill(self, batch: Sequence[_Waiting]) -> None:
-        assert self._journal
+    def _took(self, late: int, batch: Sequence[_Waiting]) -> None:
+        journal = self._journal
+        assert journal
+        del self._late[:late]
+        journal.took(late)
+        self._leave_queue(len(batch))
         for row, future in batch:
-            self._spilled[row.call_id] = row
-            try:
-                self._journal.row(row.call_id, _encode(row))
-            except (JournalFull, OSError) as error:
-                _log.error("journal_full", behind=len(self._spilled), why=str(error))
-                if future and not future.done():
-                    future.set_exception(Unavailable("The accounts cannot be kept at the moment.", retry_after_s=5))
-                    future.exception()  # seen, even if the caller has gone
-                continue
+            journal.done(row.call_id)
             if future and not future.done():
                 future.set_result(None)
-        self.behind = len(self._spilled)
+        journal.tidy()
+
+    def _leave_queue(self, count: int) -> None:
+        del self._queue[:count]
+        self._unqueued += count
+
+    def _spill(self) -> None:
+        """The queue to the journal; where that is full, it stays, and nobody waits for it."""
+        batch = self._queue.copy()
+        self._leave_queue(len(batch))
+        for row, future in batch:
+            if self._kept(row):
+                if future and not future.done():
+                    future.set_result(None)
+                continue
+            self._queue.append((row, None))
+            self._queued += 1
+            if future and not future.done():
+                future.set_exception(Unavailable("The accounts cannot be kept at the moment.", retry_after_s=5))
+                future.exception()  # seen, even if the caller has gone
+
+    # -- who reads
+
+    async def caught_up(self) -> None:
+        """Return when the database has every row that was booked before this began, by any process of this machine; but
+        for rows that it would not take, which `behind` counts.
+
+        Raises:
+            a database error: what a dead process left cannot be brought in, or a living one does not write.
+        """
+        await self._flushed()
+        if self.trouble:
+            return
+        own = self._journal.path if self._journal else None
+        waiting = await asyncio.to_thread(lags, self._folder, own)
+        until = time.monotonic() + CATCH_UP_S
+        while waiting:
+            await self.inherit()
+            waiting = await asyncio.to_thread(over, waiting)
+            if waiting and time.monotonic() > until:
+                raise TimeoutError(f"{waiting[0].path.name} has rows that are not written")
+            await asyncio.sleep(LOOK_S if waiting else 0)
+
+    async def _flushed(self) -> None:
+        """This process's own rows, without waiting for the clock."""
+        journal, writer = self._journal, self._writer
+        if journal is None or writer is None:
+            return
+        put, queued = journal.put, self._queued
+        while (journal.taken < put or self._unqueued < queued) and not self.trouble and not writer.done():
+            future = asyncio.get_running_loop().create_future()
+            self._rounds.append(future)
+            self._wake.set()
+            await future
 
     # -- beginning and end
 
     async def inherit(self) -> int:
         """Bring what dead processes left in their journals into the database: rows as they are, open calls as
-        interrupted. Any process may do it at any time; each journal has one heir."""
-        count = 0
-        for estate in await asyncio.to_thread(estates, self._folder):
-            settled = False
-            try:
-                count += await self._settle_estate(estate)
-                settled = True
-            finally:
-                estate.close(settled=settled)
+        interrupted. Any process may do it at any time; each journal has one heir. Raises database errors."""
+        if self._heir is None or self._heir.done():
+            self._heir = asyncio.get_running_loop().create_task(self._inherit(), name="ledger-heir")
+        return await asyncio.shield(self._heir)  # who asked may leave; locks that were taken are given back
+
+    async def _inherit(self) -> int:
+        count, left = 0, await asyncio.to_thread(estates, self._folder)
+        try:
+            while left:
+                count += await self._settle_estate(left[-1])
+                left.pop().close(settled=True)
+        finally:
+            for estate in left:
+                estate.close(settled=False)
         return count
 
     async def _settle_estate(self, estate: Estate) -> int:
@@ -247,5 +345,9 @@ class Ledger:
         self._wake.set()
         if self._writer:
             await self._writer
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._heir:
+            await asyncio.gather(self._heir, return_exceptions=True)
         if self._journal:
             self._journal.close()

@@ -10,11 +10,11 @@ cut), one writer at a time, waited for `BUSY_MS`. PostgreSQL by URL, through the
 import asyncio
 import re
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 BUSY_MS = 250
-CHECKPOINT_EVERY = 1000  # commits
+CHECKPOINT_EVERY = 1000  # commits; ROWS_LIKE_ONE rows of calls fill about as much of the log as one of another kind
+ROWS_LIKE_ONE = 8
 START_S = 15.0  # how long a start waits for a database that is locked
 AT_ONCE = 64  # rows of one statement; the driver keeps as many compiled
 T = TypeVar("T")
@@ -67,6 +68,9 @@ def sqlite_file(url: str) -> Path | None:
 class Database(Protocol):
     """Made by `connect`. `write` is one transaction, `read` is for queries. Both raise one of FAILURES."""
 
+    settled: Callable[[], Awaitable[None]] | None
+    """What who reads calls awaits first: see `Ledger.caught_up`, which puts itself here. None where nobody writes any."""
+
     @property
     def sqlite(self) -> bool: ...
 
@@ -82,8 +86,8 @@ class Database(Protocol):
 
     async def read(self, work: Callable[[Connection], T]) -> T: ...
 
-    async def append(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """One transaction of nothing but this compiled INSERT, by the shortest way."""
+    async def append(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """One transaction of nothing but this compiled INSERT, by the shortest way; `rows` are looked at in its thread."""
         ...
 
     def insert(self, table: Any) -> Any:
@@ -112,15 +116,17 @@ class Sqlite:
         self._reading = ThreadPoolExecutor(2, "ledger-read") if self.file else self._writing
         self._writer: Connection | None = None
         self._commits = 0
+        self.settled: Callable[[], Awaitable[None]] | None = None
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         done = await asyncio.get_running_loop().run_in_executor(self._writing, self._write, work)
-        self._count()
+        self._count(1)
         return done
 
-    def _count(self) -> None:
-        self._commits += 1
-        if self.file and self._commits % CHECKPOINT_EVERY == 0:
+    def _count(self, commits: int) -> None:
+        self._commits += commits
+        if self.file and self._commits >= CHECKPOINT_EVERY:
+            self._commits = 0
             self._reading.submit(self._checkpoint)
 
     def _write(self, work: Callable[[Connection], T]) -> T:
@@ -142,28 +148,28 @@ class Sqlite:
             raise
         return done
 
-    async def append(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._writing, self._append, statement, rows)
-        self._count()
+    async def append(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        count = await asyncio.get_running_loop().run_in_executor(self._writing, self._append, statement, rows)
+        self._count(1 + count // ROWS_LIKE_ONE)
 
-    def _append(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _append(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> int:
         connection = self._writer
         if connection is None:
             connection = self._writer = self._engine.connect()
         raw: Any = connection.connection.driver_connection
+        left, count = iter(rows), 0
         try:
-            if len(rows) <= AT_ONCE:
-                raw.execute(*_together(statement, rows))
-            else:
-                raw.execute("BEGIN IMMEDIATE")
-                for start in range(0, len(rows), AT_ONCE):
-                    raw.execute(*_together(statement, rows[start : start + AT_ONCE]))
-                raw.execute("COMMIT")
+            raw.execute("BEGIN IMMEDIATE")
+            while part := tuple(islice(left, AT_ONCE)):
+                raw.execute(*_together(statement, part))
+                count += len(part)
+            raw.execute("COMMIT")
         except BaseException:
             self._writer = None
             connection.invalidate()
             connection.close()
             raise
+        return count
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._reading, self._read, work)
@@ -217,9 +223,7 @@ def _of_many(statement: str, count: int) -> str:
 
 def _together(statement: str, rows: Sequence[tuple[Any, ...]]) -> tuple[str, Sequence[Any]]:
     """Several rows as one statement, hence one step: each step lets go of the interpreter and has to wait for it again,
-    which with the event loop at work costs more than the row. Alone, a statement is a transaction."""
-    if len(rows) == 1:
-        return statement, rows[0]
+    which with the event loop at work costs more than the row."""
     return _of_many(statement, len(rows)), tuple(chain.from_iterable(rows))
 
 
@@ -238,6 +242,7 @@ class Postgres:
         self._engine: AsyncEngine = create_async_engine(
             url, pool_size=4, max_overflow=4, pool_timeout=2.0, connect_args={"timeout": 2.0}
         )
+        self.settled: Callable[[], Awaitable[None]] | None = None
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         with _as_ours():
@@ -249,7 +254,7 @@ class Postgres:
             async with self._engine.connect() as connection:
                 return await connection.run_sync(work)
 
-    async def append(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    async def append(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         values = list(rows)
 
         def work(connection: Connection) -> None:

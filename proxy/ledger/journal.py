@@ -1,22 +1,31 @@
-"""What must outlive this process and is not in the database yet: marks of open calls, and rows that it would not take.
+"""What must outlive this process and is not in the database yet: marks of open calls, and settled rows.
 
-One file per process, its room reserved beforehand, so that a full disk does not stop it; a write is in the kernel, hence
-safe from kill -9, before `mark` returns (not from a power cut). It knows bytes and call ids, no columns. The file is
-locked while its process lives: whoever gets the lock knows that its owner is dead, and inherits what it says.
+One file per process, its room reserved beforehand, so that a full disk does not stop it; a store is in the kernel, hence
+safe from kill -9, before the function that makes it returns (not from a power cut). It knows bytes and call ids, no columns.
+The file is locked while its process lives: whoever gets the lock knows that its owner is dead, and inherits what it says.
+Its top says how many rows were put in and how many of them the database has, so that anybody can tell what he would miss.
 """
 
 import fcntl
 import mmap
 import os
 import struct
-import zlib
+from collections.abc import Iterable
 from pathlib import Path
+from zlib import crc32
+
+import msgspec
 
 MARK, ROW, NEVER = 1, 2, 3
 SEGMENT = 8 << 20
-TIDY_FROM = 1 << 20
+TIDY_FROM = 2 << 20
 TIDY_LIVE = 1000
-_HEAD = struct.Struct("<IIIB")  # checksum of all that follows, length of the text, generation, kind
+MAGIC = b"tgjourn2"
+_TOP = struct.Struct("=8sQQQ")  # MAGIC; rows put in; rows that the database took; 1 while it takes none
+_COUNT = struct.Struct("=Q")
+_PUT, _TAKEN, _STUCK = 8, 16, 24  # where they stand
+_HEAD = struct.Struct("<IIIB")  # checksum, length of the text, generation, kind
+_SIZE = _HEAD.size
 SUFFIX = ".journal"
 
 Entry = tuple[int, bytes]
@@ -31,81 +40,103 @@ class Journal:
 
     def __init__(self, folder: Path, segment: int = SEGMENT) -> None:
         self._segment = segment
-        self._live: dict[str, Entry] = {}
+        self._open: dict[str, bytes] = {}
+        self._rows: list[bytes] = []  # the oldest first, which the database takes first
+        self.put = 0  # rows, ever
+        self.taken = 0
+        self._stuck = False
         self._generation = 1
-        self._at = 0
-        self._end = segment
+        self._at = _TOP.size
+        self._end = self._at + segment
         folder.mkdir(parents=True, exist_ok=True)
-        self.path, self._fd = _create(folder, 2 * segment)
-        self._map = mmap.mmap(
-            self._fd, 2 * segment
-        )  # its room is reserved: a store is as safe as a write, and no system call
+        size = _TOP.size + 2 * segment
+        self.path, self._fd = _create(folder, size)
+        # its room is reserved: a store is as safe as a write, and no system call
+        self._map = mmap.mmap(self._fd, size)
+        _TOP.pack_into(self._map, 0, MAGIC, 0, 0, 0)
 
     @property
     def live(self) -> int:
         """How many marks and rows still need it."""
-        return len(self._live)
+        return len(self._open) + len(self._rows)
 
     def mark(self, call_id: str, text: bytes) -> None:
         """Say that a call is open. Raises JournalFull."""
-        self._write(call_id, (MARK, text))
+        self._append(MARK, text)
+        self._open[call_id] = text
 
     def row(self, call_id: str, text: bytes) -> None:
-        """Keep a settled row that the database would not take. Raises JournalFull."""
-        self._write(call_id, (ROW, text))
+        """Keep a settled row until the database `took` it. Raises JournalFull."""
+        self._append(ROW, text)
+        self._open.pop(call_id, None)
+        self._rows.append(text)
+        self.put += 1
+        _COUNT.pack_into(self._map, _PUT, self.put)
+
+    def took(self, count: int) -> None:
+        """The database has the `count` oldest rows."""
+        if not count:
+            return
+        del self._rows[:count]
+        self.taken += count
+        _COUNT.pack_into(self._map, _TAKEN, self.taken)
 
     def done(self, call_id: str) -> None:
-        """The database has it (or it never reached an upstream)."""
-        self._live.pop(call_id, None)
+        """The row of an open call is in the database, and was never here."""
+        self._open.pop(call_id, None)
+
+    def stuck(self, yes: bool) -> None:
+        """Whether the database takes no rows at the moment, so that nobody waits for it."""
+        if yes is not self._stuck:
+            self._stuck = yes
+            _COUNT.pack_into(self._map, _STUCK, yes)
 
     def tidy(self) -> None:
         """Begin again, if there is much that nobody needs any more: an heir has to look through all of it."""
         used = self._at - (self._end - self._segment)
-        if used > TIDY_FROM and len(self._live) < TIDY_LIVE:
+        if used > TIDY_FROM and self.live < TIDY_LIVE:
             self._turn(0)
 
     def forget(self, call_id: str) -> None:
         """An open call that never reached an upstream: there is nothing to book, now or after a crash."""
-        if self._live.pop(call_id, None) is not None:
-            self._append((NEVER, call_id.encode()))
+        if self._open.pop(call_id, None) is not None:
+            self._append(NEVER, call_id.encode())
 
-    def _write(self, call_id: str, entry: Entry) -> None:
-        self._append(entry)
-        self._live[call_id] = entry
-
-    def _append(self, entry: Entry) -> None:
-        data = self._record(entry)
-        if self._at + len(data) > self._end:
-            self._turn(len(data))
-            data = self._record(entry)
-        self._map[self._at : self._at + len(data)] = data
-        self._at += len(data)
-
-    def _record(self, entry: Entry) -> bytes:
-        kind, text = entry
-        tail = _HEAD.pack(0, len(text), self._generation, kind)[4:] + text
-        return struct.pack("<I", zlib.crc32(tail)) + tail
+    def _append(self, kind: int, text: bytes) -> None:
+        length = len(text)
+        start = self._at + _SIZE
+        if start + length > self._end:
+            self._turn(_SIZE + length)
+            start = self._at + _SIZE
+        generation = self._generation
+        _HEAD.pack_into(self._map, self._at, crc32(text, generation << 2 | kind), length, generation, kind)
+        self._at = end = start + length
+        self._map[start:end] = text
 
     def _turn(self, wanted: int) -> None:
-        live = sum(_HEAD.size + len(text) for _, text in self._live.values())
-        if live + wanted > self._segment // 2:  # it would be full again at once
+        live = [*((MARK, text) for text in self._open.values()), *((ROW, text) for text in self._rows)]
+        if sum(_SIZE + len(text) for _, text in live) + wanted > self._segment // 2:  # it would be full again at once
             raise JournalFull("the journal is full of calls that the database has not taken")
         self._generation += 1
-        start = 0 if self._end == 2 * self._segment else self._segment
-        data = b"".join(self._record(entry) for entry in self._live.values())
-        data += bytes(_HEAD.size)
-        self._map[start : start + len(data)] = data
-        self._at, self._end = start + len(data) - _HEAD.size, start + self._segment
+        last = _TOP.size + self._segment
+        start = last if self._end == last else _TOP.size
+        data = b"".join(_record(kind, text, self._generation) for kind, text in live)
+        self._map[start : start + len(data) + _SIZE] = data + bytes(_SIZE)
+        self._at, self._end = start + len(data), start + self._segment
 
     def close(self) -> None:
         """Leave nothing behind if nothing is open."""
         if self._fd < 0:
             return
-        if not self._live:
+        if not self.live:
             self.path.unlink(missing_ok=True)
         self._map.close()
         os.close(self._fd)
         self._fd = -1
+
+
+def _record(kind: int, text: bytes, generation: int) -> bytes:
+    return _HEAD.pack(crc32(text, generation << 2 | kind), len(text), generation, kind) + text
 
 
 def _create(folder: Path, size: int) -> tuple[Path, int]:
@@ -130,16 +161,16 @@ def _entries(data: bytes) -> list[Entry]:
     """The records of one segment; it ends where the checksum or the generation does not fit."""
     found: list[Entry] = []
     at, generation = 0, None
-    while at + _HEAD.size <= len(data):
+    while at + _SIZE <= len(data):
         check, length, number, kind = _HEAD.unpack_from(data, at)
-        end = at + _HEAD.size + length
-        if number == 0 or end > len(data) or zlib.crc32(data[at + 4 : end]) != check:
+        start, end = at + _SIZE, at + _SIZE + length
+        if number == 0 or end > len(data) or crc32(data[start:end], number << 2 | kind) != check:
             break
         if generation is None:
             generation = number
         elif number != generation:
             break
-        found.append((kind, data[at + _HEAD.size : end]))
+        found.append((kind, data[start:end]))
         at = end
     return found
 
@@ -151,6 +182,10 @@ class Estate:
         self.path = path
         self._fd = fd
         data = os.pread(fd, os.fstat(fd).st_size, 0)
+        if data.startswith(MAGIC):
+            os.pwrite(fd, _COUNT.pack(0), _STUCK)  # its rows are on their way now: who reads may wait for them
+        self.foreign = any(data[: len(MAGIC)]) and not data.startswith(MAGIC)
+        data = b"" if self.foreign else data[_TOP.size :]
         half = len(data) // 2
         entries = _entries(data[:half]) + _entries(data[half:])
         self.marks = [text for kind, text in entries if kind == MARK]
@@ -164,7 +199,7 @@ class Estate:
 
 
 def estates(folder: Path) -> list[Estate]:
-    """Every journal whose owner is dead; nobody else gets the same one."""
+    """Every journal whose owner is dead; nobody else gets the same one. What another version wrote is left alone."""
     found = []
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
@@ -179,5 +214,49 @@ def estates(folder: Path) -> list[Estate]:
         if not path.exists():  # settled by somebody else between our two steps
             os.close(fd)
             continue
-        found.append(Estate(path, fd))
+        estate = Estate(path, fd)
+        if estate.foreign:
+            estate.close(settled=False)
+        else:
+            found.append(estate)
     return found
+
+
+class Lag(msgspec.Struct, frozen=True):
+    """A journal with rows that the database did not have when somebody looked: all up to the `put`-th."""
+
+    path: Path
+    put: int
+
+    def over(self) -> bool:
+        """Whether it has them now, or is known to take none at the moment. A journal that is gone was settled."""
+        now = _top(self.path)
+        return now is None or now[1] >= self.put or bool(now[2])
+
+
+def lags(folder: Path, but: Path | None = None) -> list[Lag]:
+    """Journals, whoever owns them and whether he lives or not, with rows that the database does not have."""
+    found = []
+    for path in folder.glob(f"*{SUFFIX}"):
+        now = None if path == but else _top(path)
+        if now is not None and now[0] > now[1]:
+            found.append(Lag(path, now[0]))
+    return found
+
+
+def over(waited_for: Iterable[Lag]) -> list[Lag]:
+    """Those of them that are not over yet."""
+    return [lag for lag in waited_for if not lag.over()]
+
+
+def _top(path: Path) -> tuple[int, int, int] | None:
+    """Rows put in, rows taken, whether it is stuck; None for what is gone, or is no journal (yet)."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            data = file.read(_TOP.size)
+    except FileNotFoundError:
+        return None
+    if len(data) < _TOP.size or not data.startswith(MAGIC):
+        return None
+    _, put, taken, stuck = _TOP.unpack(data)
+    return put, taken, stuck

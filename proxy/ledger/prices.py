@@ -66,8 +66,6 @@ def _price(row: Pricing) -> Price:
 
 def _line(quantity: int, price: int | None, per: int) -> int | None:
     """Micro-units; half a micro-unit is rounded up."""
-    if quantity == 0:
-        return 0
     if price is None:
         return None
     whole = per * 1000
@@ -81,6 +79,7 @@ class PriceTable:
         self._prices = {model: _price(row) for model, row in pricing.items() if row is not None}
         self.text = msgspec.json.encode(self._prices, order="sorted").decode()
         self.version = hashlib.sha256(self.text.encode()).hexdigest()[:12]
+        self._unknown = Charge(self.version)
 
     def knows(self, model: str) -> bool:
         return model in self._prices
@@ -89,33 +88,39 @@ class PriceTable:
         """What `usage` costs. `unit` says what `usage.images` counts: image-unit, upscale-2x-unit or upscale-4x-unit."""
         price = self._prices.get(model)
         if price is None:
-            return Charge(version=self.version)
-        fresh = max(0, usage.prompt_tokens - usage.cached_tokens)
+            return self._unknown
+        cached, made = usage.cached_tokens, usage.completion_tokens
+        fresh = usage.prompt_tokens - cached
         cached_price = price.input if price.cached is None else price.cached
-        input_micro = _line(fresh, price.input, MILLION)
-        cached_micro = _line(usage.cached_tokens, cached_price, MILLION)
-        output_micro = _line(usage.completion_tokens, price.output, MILLION)
+        input_micro = _line(fresh, price.input, MILLION) if fresh > 0 else 0
+        cached_micro = _line(cached, cached_price, MILLION) if cached else 0
+        output_micro = _line(made, price.output, MILLION) if made else 0
+        unit_price: int | None = None
+        unit_micro: int | None = 0
+        counted = None
         if usage.characters:
-            unit, unit_price = "tts-mcharacter", price.characters
+            counted, unit_price = "tts-mcharacter", price.characters
             unit_micro = _line(usage.characters, unit_price, MILLION)
-        else:
+        elif usage.images:
             by_unit = {"upscale-2x-unit": price.upscale_2x, "upscale-4x-unit": price.upscale_4x}
-            unit_price = by_unit.get(unit, price.image)
+            counted, unit_price = unit, by_unit.get(unit, price.image)
             unit_micro = _line(usage.images, unit_price, 1)
-        lines = (input_micro, cached_micro, output_micro, unit_micro)
-        known = [line for line in lines if line is not None]
+        if input_micro is None or cached_micro is None or output_micro is None or unit_micro is None:
+            amount = None
+        else:
+            amount = input_micro + cached_micro + output_micro + unit_micro
         return Charge(
-            version=self.version,
-            input_micro=input_micro,
-            cached_micro=cached_micro,
-            output_micro=output_micro,
-            unit_micro=unit_micro,
-            amount_micro=sum(known) if len(known) == len(lines) else None,
-            input_price=price.input,
-            cached_price=cached_price,
-            output_price=price.output,
-            unit_price=unit_price if usage.characters or usage.images else None,
-            unit=unit if usage.characters or usage.images else None,
+            self.version,
+            input_micro,
+            cached_micro,
+            output_micro,
+            unit_micro,
+            amount,
+            price.input,
+            cached_price,
+            price.output,
+            unit_price,
+            counted,
         )
 
     def worst(self, model: str, usage: Usage, unit: str = "image-unit") -> int | None:

@@ -1,6 +1,7 @@
 """What a line of the books says. Data only; times in µs since 1970 (UTC) or in ms, money in micro-units of `currency`.
 
-A Row's fields are the columns of `calls`, name by name. None is "not known", and never stands for nothing.
+A Row's fields are the columns of `calls`, name by name and in their order; new ones come last, so that a journal that does not
+have them can be read. None is "not known", and never stands for nothing.
 """
 
 from datetime import UTC, datetime
@@ -8,7 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 
-class Mark(msgspec.Struct, frozen=True):
+class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A call is about to be sent to an upstream. Written before the first byte leaves; the row replaces it."""
 
     call_id: str
@@ -21,7 +22,7 @@ class Mark(msgspec.Struct, frozen=True):
     price_version: str = ""
 
 
-class Row(msgspec.Struct):
+class Row(msgspec.Struct, array_like=True, gc=False):
     """One call that reached an upstream, as it ended.
 
     `attempts` is JSON: a list of {target, reason, error, ms}. The amounts are null if a price that was needed is not

@@ -6,8 +6,8 @@ A line without an amount (its price is not known) is on no bill; `unpriced` coun
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, Select, and_, func, literal, select, union_all
@@ -17,6 +17,7 @@ from proxy.ledger.database import Database
 from proxy.ledger.row import timestamp
 from proxy.ledger.tables import calls
 
+T = TypeVar("T")
 DAY_US = 86_400_000_000
 SKUS = {"input": "llm-input-mtoken", "cached": "llm-cache-input-mtoken", "output": "llm-output-mtoken"}
 COLUMNS = (
@@ -32,6 +33,13 @@ COLUMNS = (
     "completionTokens",
     "inferenceExecutionTime",
 )
+
+
+async def _asked(database: Database, question: Callable[[Connection], T]) -> T:
+    """With every row in it whose answer a client has seen."""
+    if database.settled is not None:
+        await database.settled()
+    return await database.read(question)
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -138,7 +146,7 @@ async def bill(database: Database, given: Filter) -> Bill:
         found = [Line(**row._mapping) for row in connection.execute(page)]
         return Bill(found, total, given.limit, given.page)
 
-    return await database.read(look)
+    return await _asked(database, look)
 
 
 def entry(line: Line) -> dict[str, Any]:
@@ -193,7 +201,7 @@ async def receipt(database: Database, call_id: str, key_id: str | None = None) -
         row = connection.execute(query).mappings().first()
         return dict(row) if row is not None else None
 
-    return await database.read(look)
+    return await _asked(database, look)
 
 
 async def spent(database: Database, since_us: int, key_ids: Sequence[str] | None = None) -> dict[str, int]:
@@ -206,7 +214,7 @@ async def spent(database: Database, since_us: int, key_ids: Sequence[str] | None
         found = connection.execute(query.group_by(calls.c.key_id))
         return {key_id: int(total or 0) for key_id, total in found}
 
-    return await database.read(look)
+    return await _asked(database, look)
 
 
 By = Literal["day", "model", "key"]
@@ -255,4 +263,4 @@ async def totals(database: Database, given: Filter, by: Sequence[By] = ("day", "
             day, names.get("model", ""), names.get("key", ""), *(int(value or 0) for value in row[len(names) :])
         )
 
-    return await database.read(lambda connection: [total(tuple(row)) for row in connection.execute(query)])
+    return await _asked(database, lambda connection: [total(tuple(row)) for row in connection.execute(query)])

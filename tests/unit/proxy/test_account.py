@@ -28,7 +28,7 @@ class Ledger:
     def forget(self, call_id: str) -> None:
         self.said.append(("forget", call_id))
 
-    async def settle(self, row: Row) -> None:
+    def put(self, row: Row) -> None:
         self.said.append(("settle", row))
 
     def settle_later(self, row: Row) -> None:
@@ -68,12 +68,11 @@ def row(keeper: Keeper, served: Served) -> Row:
     return found
 
 
-@pytest.mark.asyncio
-async def test_a_calls_life_in_the_ledger() -> None:
+def test_a_calls_life_in_the_ledger() -> None:
     here = keeper()
     books, made = Books(here), call()
     books.mark(made, TARGET)
-    await books.settle(books.bill(made, Served(Usage(3, 4), Ending.FINISHED)))
+    assert books.settle(books.bill(made, Served(Usage(3, 4), Ending.FINISHED))) is None
     books.later(books.bill(made, Served(None, Ending.CANCELLED)))
     books.forget(made)
     kinds = [kind for kind, _ in here.ledger.said]
@@ -129,14 +128,13 @@ def test_an_upstream_that_produced_nothing_is_not_paid() -> None:
     assert said.amount_micro == 20
 
 
-@pytest.mark.asyncio
-async def test_without_a_ledger_the_books_are_in_memory() -> None:
+def test_without_a_ledger_the_books_are_in_memory() -> None:
     seen: list[tuple[str, Usage | None]] = []
     books = Books(keeper(ledger=False), lambda call, served: seen.append((call.id, served.usage)))
     made = call()
     books.mark(made, TARGET)
     for ending in (Ending.FAILED, Ending.CANCELLED, Ending.FINISHED):
-        await books.settle(books.bill(made, Served(Usage(1, 2), ending, 3)))
+        assert books.settle(books.bill(made, Served(Usage(1, 2), ending, 3))) is None
     books.forget(made)
     assert books.endings == {
         Ending.FINISHED: 1, Ending.CANCELLED: 1, Ending.FAILED: 1, Ending.INTERRUPTED: 0}  # fmt: skip

@@ -111,7 +111,7 @@ def test_calls_that_a_dead_process_left_open_are_inherited(tmp_path: Path) -> No
         assert second.ledger is not None
         first.ledger.open(MARK)
         assert first.ledger._journal is not None
-        first.ledger._journal._live.clear()
+        first.ledger._journal._open.clear()
         import os
 
         first.ledger._journal._map.close()

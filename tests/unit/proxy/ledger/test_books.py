@@ -58,13 +58,14 @@ def test_while_the_database_fails_nobody_waits_for_it_twice(tmp_path: Path) -> N
         await ledger.start()
         for number in range(50):
             await ledger.settle(row(f"c{number}"))
+            await ledger.caught_up()
         assert failing.tries <= 2
         assert (ledger.behind, ledger.trouble, ledger.written) == (50, "gone", 0)
         failing.broken = False
         await ledger.settle(row("last"))
-        while ledger.behind:
-            await ledger.settle(row("last"))  # each goes with what is late
-        assert ledger.trouble == ""
+        while ledger.behind:  # noqa: ASYNC110 - the clock tries again, and tells nobody
+            await asyncio.sleep(0.01)
+        assert (ledger.trouble, ledger.written) == ("", 51)
         await ledger.aclose()
         await database.aclose()
 
