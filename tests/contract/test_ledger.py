@@ -27,23 +27,11 @@ from proxy.ledger.tables import calls, metadata
 from proxy.ledger.usage import Filter, bill, receipt, spent, totals
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    server.start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/books.db"
-    server: Postgres = request.getfixturevalue("postgres")
-    if server.process is None or server.process.poll() is not None:
-        server.start()
-    asyncio.run(empty(server.url))
-    return server.url
+@pytest.fixture(name="url")
+def emptied(url: str) -> str:
+    if url.startswith("postgresql"):
+        asyncio.run(empty(url))
+    return url
 
 
 async def empty(url: str) -> None:

@@ -1,15 +1,13 @@
 """Answers under an `Idempotency-Key`, and the sums of the books, over both databases: one path of code."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 import pytest
 from sqlalchemy import delete, insert
 
-from fakes.services import Postgres
 from proxy.idempotency import DAY_US, LEASE_US, Idempotency, Kept
 from proxy.ledger.database import Database, connect
 from proxy.ledger.replayrows import SqlReplays
@@ -18,22 +16,6 @@ from proxy.ledger.tables import calls, replays
 from proxy.ledger.usage import Filter, totals
 
 NOW = 1_700_000_000_000_000
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    server.start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/books.db"
-    server: Postgres = request.getfixturevalue("postgres")
-    return server.url
 
 
 def on(url: str, work: Callable[[Database, Database], Awaitable[None]]) -> None:
