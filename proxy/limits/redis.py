@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from proxy.limits.memory import monotonic_us
 from proxy.limits.reference import Bucket
-from proxy.limits.share import ShareMark, Shares
+from proxy.limits.share import ShareGrant, Shares
 from proxy.limits.store import Ask, Grant, Refusal, Used
 from proxy.limits.wallet import Batch, Wallet, blocked, end, refused, take
 
@@ -99,9 +99,10 @@ class RedisStore:
     def reserve_now(self, asks: Sequence[Ask]) -> Grant | Refusal | None:
         now = self._clock()
         wallets = self._of(asks)
-        if all(wallet.known and wallet.has(amount, now) for (_, amount), wallet in zip(asks, wallets, strict=True)):
+        grant = take(asks, wallets, now)
+        if grant is not None:
             self._note(wallets)
-            return take(asks, wallets)
+            return grant
         if self.silent:
             return self._shares.reserve(asks, wallets, now)
         if blocked(asks, wallets, now) or any(amount > bucket.capacity for bucket, amount in asks):
@@ -133,15 +134,14 @@ class RedisStore:
             return
         grant.open = False
         now = self._clock()
-        if grant.marks and any(isinstance(mark, ShareMark) for mark in grant.marks):
-            wallets = self._of(grant.asks)
+        wallets = self._of(grant.asks)
+        if type(grant) is ShareGrant:
             self._shares.end(grant, wallets, used, now)
             self._note([wallet for wallet in wallets if wallet.bucket.held])
             return
-        wallets = self._of(grant.asks)
-        end(grant, wallets, used, now)
+        few = end(grant, wallets, used, now)
         self._note(wallets)
-        if any(w.bucket.held and w.slice() < 2 for w in wallets) and not self.silent:
+        if few and not self.silent:
             self._wake.set()  # few slots: another member may be waiting for this one
 
     def peek(self, bucket: Bucket) -> int:
@@ -253,9 +253,10 @@ class RedisStore:
             if future.done():
                 continue
             wallets = self._of(asks)
-            if all(w.known and w.has(amount, now) for (_, amount), w in zip(asks, wallets, strict=True)):
+            grant = take(asks, wallets, now)
+            if grant is not None:
                 self._note(wallets)
-                future.set_result(take(asks, wallets))
+                future.set_result(grant)
             elif self.silent:
                 future.set_result(self._shares.reserve(asks, wallets, now))
             elif not all(w.known for w in wallets):

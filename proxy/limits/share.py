@@ -21,6 +21,12 @@ class ShareMark:
         self.seq = seq
 
 
+class ShareGrant(Grant):
+    """A Grant of which something came from a part."""
+
+    __slots__ = ()
+
+
 class Shares:
     """One member's parts. They are empty when a silence begins, and gone when it ends."""
 
@@ -69,7 +75,8 @@ class Shares:
                 part, level = self._part(bucket, now)
                 marks.append(ShareMark(level, debit(part, level, amount, now)))
                 left.append(level.level // part.q)
-        return Grant(asks, marks, left)
+        parted = any(isinstance(mark, ShareMark) for mark in marks)
+        return (ShareGrant if parted else Grant)(asks, marks, left)
 
     def end(self, grant: Grant, wallets: Sequence[Wallet], used: Used | None, now: int) -> None:
         for (bucket, reserved), wallet, mark in zip(grant.asks, wallets, grant.marks, strict=True):

@@ -8,9 +8,10 @@ import itertools
 import os
 from collections.abc import Sequence
 
-from proxy.limits.reference import Bucket
-from proxy.limits.store import Ask, Grant, Refusal, Shortfall, Used, final
+from proxy.limits.reference import Bucket, Measure
+from proxy.limits.store import Ask, Grant, Refusal, Shortfall, Used
 
+_CONCURRENT = Measure.CONCURRENT
 LARGE = 1000  # a rate of this capacity is leased in slices of a hundredth
 BLOCK_US = 50_000  # how long an empty bucket is not asked for again
 _wallets = itertools.count()
@@ -111,19 +112,24 @@ class Wallet:
         return not (self.free or self.held or self.active or self.refunds)
 
 
-def take(asks: Sequence[Ask], wallets: Sequence[Wallet]) -> Grant:
-    """Spend from wallets that are known to have it."""
+def take(asks: Sequence[Ask], wallets: Sequence[Wallet], now: int) -> Grant | None:
+    """Spend from wallets, if all of them are known to have it. For nearly every call: no step too many."""
+    for (bucket, amount), wallet in zip(asks, wallets, strict=True):
+        if now >= wallet.expires and not bucket.held:
+            wallet.free = 0  # as `has` does
+        if wallet.free < amount or not wallet.known:
+            return None
     left: list[int] = []
     marks: list[Batch] = []
     for (bucket, amount), wallet in zip(asks, wallets, strict=True):
-        wallet.free -= amount
+        wallet.free = free = wallet.free - amount
         wallet.active = True
         if bucket.held:
             wallet.held += amount
         else:
             wallet.spent += amount
         marks.append(wallet.batch)
-        left.append(max(wallet.left, 0) + wallet.free)
+        left.append(free + wallet.left if wallet.left > 0 else free)
     return Grant(asks, marks, left)
 
 
@@ -148,11 +154,24 @@ def give_back(wallet: Wallet, batch: Batch, reserved: int, spent: int, now: int)
         wallet.refunds.append((batch, back))
 
 
-def end(grant: Grant, wallets: Sequence[Wallet], used: Used | None, now: int) -> None:
+def end(grant: Grant, wallets: Sequence[Wallet], used: Used | None, now: int) -> bool:
+    """Put back what was not used. Whether a slot came free of so few that another member may wait for it."""
+    few = False
     for (bucket, reserved), wallet, batch in zip(grant.asks, wallets, grant.marks, strict=True):
-        spent = final(bucket, reserved, used)
-        if bucket.held or spent != reserved:
+        if used is None or bucket.measure is _CONCURRENT:
+            spent = 0
+        else:
+            spent = used.get(bucket.measure, reserved)
+        if bucket.held:
+            wallet.active = True
+            wallet.blocked_until = 0
+            wallet.held -= reserved
+            wallet.spent += spent
+            wallet.free += reserved - spent
+            few = few or wallet.slice() < 2
+        elif spent != reserved:
             give_back(wallet, batch, reserved, spent, now)
+    return few
 
 
 def blocked(asks: Sequence[Ask], wallets: Sequence[Wallet], now: int) -> bool:

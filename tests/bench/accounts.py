@@ -5,7 +5,8 @@
 Method: every gateway on core 0, started together and asked in turns, so that each sees the same machine; upstream and load
 on core 1. `off` asks for no key, has no limits and keeps no ledger; `on` asks for a key with four buckets (RPM, RPD, TPM,
 concurrency) in process and writes every call down; `budget` has a budget beside them; `redis` keeps the buckets, one of them
-of 100,000 RPM, in a Redis on this machine, on core 1; `ledger` is `off` but for the ledger. Metrics are counted by all.
+of 100,000 RPM, in a Redis on this machine, on core 1; `ledger` is `off` but for the ledger, `limits` is `on` without it.
+Metrics are counted by all.
 `requests/s`: 16 connections, small chat, wrk where it is installed, the median of the rounds; streams of 100 chunks
 alike. `CPU µs` are the gateway's own for one request, which a busy machine disturbs less than the rate. `adds`: `ledger`
 less `off`, one connection each, request by request in turns. `Redis calls`: script calls by Redis' own count.
@@ -52,6 +53,8 @@ pricing = {input_usd = 1.0, output_usd = 2.0}
 VARIANTS = {
     "off": "[auth]\nrequired = false\n[store]\nledger = false\n",
     "on": f'[auth]\nrequired = true\n[store]\nurl = "sqlite:///%s/on.db"\n[tiers.default]\n{LIMITS}\n',
+    "limits": '[auth]\nrequired = true\n[store]\nurl = "sqlite:///%s/limits.db"\nledger = false\n'
+    + f"[tiers.default]\n{LIMITS}\n",
     "budget": f'[auth]\nrequired = true\n[store]\nurl = "sqlite:///%s/budget.db"\n[tiers.default]\n{LIMITS}\n',
     "redis": '[auth]\nrequired = true\n[store]\nurl = "sqlite:///%s/redis.db"\nredis = "{redis}"\n[tiers.default]\n'
     + REDIS_LIMITS,
