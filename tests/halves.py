@@ -36,6 +36,7 @@ def main() -> int:
     first, second = (given[:at], given[at + 1 :]) if at else (FIRST, SECOND)
     command, began, said = [sys.executable, "-m", "pytest", "-q"], time.monotonic(), ""
     with tempfile.TemporaryFile("w+") as heard:
+        # One cache for both would keep the failures of whoever ends last; `--lf` knows those of the second half.
         half = subprocess.Popen([*command, "-p", "no:cacheprovider", *first], stdout=heard, stderr=subprocess.STDOUT)
         other = subprocess.Popen([*command, *second], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert other.stdout is not None

@@ -17,6 +17,7 @@ import openai
 import pytest
 
 from adapters import patience
+from fakes import staging
 from fakes.doubles import faults
 from fakes.doubles.aime import AimeDouble
 from fakes.doubles.bytez import BytezDouble
@@ -26,7 +27,7 @@ from fakes.doubles.novita import NovitaDouble
 from fakes.doubles.server import Double
 from fakes.doubles.vaikerai import VaikerDouble
 from fakes.doubles.venice import VeniceDouble
-from fakes.gateway import Gateway, gateway
+from fakes.gateway import gateway
 
 GONE_S = 0.1
 SLOW = Pace(queue=0.02, first=0.02, token=0.25, image=0.02, cold=0.02)
@@ -196,52 +197,23 @@ TOOL = {"type": "function", "function": {"name": "ferry", "parameters": {"type":
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}}
 
 
-@dataclass
-class Stage:
-    """A kind's double with the gateway in front of it."""
-
-    row: Row
-    double: Any
-    gate: Gateway
-    client: openai.OpenAI
-
+class Stage(staging.Stage):
     def ask(self, text: str = "one two three", **more: Any) -> Any:
         more = {"messages": [{"role": "user", "content": text}]} | more
         return self.client.chat.completions.create(model="m", **more)
 
-    def creates(self) -> list[Any]:
-        return [s for s in self.double.seen("POST", self.row.create) if not s.path.endswith(("/progress", "/cancel"))]
 
-
-ROOMY = {"connect_s": 2, "first_byte_s": 5, "between_bytes_s": 5, "total_s": 20}
 TIGHT = {"connect_s": 2, "first_byte_s": 0.4, "between_bytes_s": 0.4, "total_s": 1.5}
 
 
-def toml_of(row: Row, double: Any, routing: str, clocks: dict[str, float] = ROOMY) -> str:
-    hosts = {key: f'["{double.origin(port)}"]' for key, port in row.hosts.items()}
-    more = "\n".join(f"{key} = {value}" for key, value in (row.options | hosts).items())
-    return f"""
-[upstreams.up]
-kind = "{row.kind}"
-base_url = "{double.base_url}"
-api_key = "{double.key}"
-timeout = {{{", ".join(f"{name} = {seconds}" for name, seconds in clocks.items())}}}
-{more}
-
-[models.m]
-targets = [{{upstream = "up", model = "{row.model}"}}]
-
-[routing]
-{routing}
-breaker = {{failures = 1000000}}
-"""
+def toml_of(row: Row, double: Any, **more: Any) -> str:
+    model = staging.model("m", row.model)
+    return staging.toml_of(row.kind, double, model, options=row.options, hosts=row.hosts, **more)
 
 
-def staged(row: Row, pace: Pace, routing: str = "retries = 0", clocks: dict[str, float] = ROOMY) -> Iterator[Stage]:
-    with row.double(pace=pace) as double, gateway(toml_of(row, double, routing, clocks)) as gate:
-        client = openai.OpenAI(base_url=gate.v1, api_key="x", max_retries=0, timeout=20)
-        with client:
-            yield Stage(row, double, gate, client)
+def staged(row: Row, pace: Pace, **more: Any) -> Iterator[Stage]:
+    with row.double(pace=pace) as double, staging.staged(Stage, row, double, toml_of(row, double, **more)) as stage:
+        yield stage
 
 
 rows = pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
@@ -260,7 +232,7 @@ def slow(row: Row) -> Iterator[Stage]:
 @pytest.fixture
 def eager(row: Row) -> Iterator[Stage]:
     """With retries, as a deployment has them."""
-    yield from staged(row, QUICK, "retries = 2")
+    yield from staged(row, QUICK, routing="retries = 2")
 
 
 @pytest.fixture
@@ -363,7 +335,7 @@ def test_refusals_are_told_as_ours(stage: Stage, name: str, stream: bool) -> Non
 @rows
 def test_a_revoked_key_is_never_the_callers(row: Row) -> None:
     with row.double(pace=QUICK) as double:
-        toml = toml_of(row, double, "retries = 0").replace(double.key, "canary-of-a-wrong-key-31f0")
+        toml = toml_of(row, double).replace(double.key, "canary-of-a-wrong-key-31f0")
         with gateway(toml) as gate, openai.OpenAI(base_url=gate.v1, api_key="x", max_retries=0) as client:
             with pytest.raises(openai.InternalServerError) as caught:
                 client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}])

@@ -12,7 +12,6 @@ import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -20,9 +19,9 @@ import openai
 import pytest
 from PIL import Image
 
+from fakes import staging
 from fakes.doubles import faults, media
 from fakes.doubles.clockwork import Pace
-from fakes.gateway import Gateway, gateway
 from fakes.hostile_images import picture
 from fakes.kinds_media import ROWS, Row
 
@@ -31,48 +30,20 @@ QUICK = Pace.quick()
 SLOW = Pace(queue=0.02, first=0.02, token=0.25, image=5.0, cold=0.02)
 
 
-@dataclass
-class Stage:
-    row: Row
-    double: Any
-    gate: Gateway
-    client: openai.OpenAI
-
-    def creates(self) -> list[Any]:
-        return [s for s in self.double.seen("POST", self.row.create) if not s.path.endswith("/cancel")]
-
+class Stage(staging.Stage):
     def draw(self, **more: Any) -> Any:
         return self.client.images.generate(**{"model": "image", "prompt": "a boat", "size": "512x256"} | more)
 
 
-def toml_of(row: Row, double: Any, *, routing: str = "retries = 0", total_s: float = 20) -> str:
-    more = "\n".join(f"{key} = {value}" for key, value in row.options.items())
-    models = "".join(
-        f'[models.{type_}]\ntype = "{type_}"\ntargets = [{{upstream = "up", model = "{name}"}}]\n'
-        for type_, name in row.models(double).items()
-    )
-    files = f'file_hosts = ["{double.origin("files")}"]' if "files" in double.ports else ""
-    return f"""
-[upstreams.up]
-kind = "{row.kind}"
-base_url = "{double.base_url}"
-api_key = "{double.key}"
-{files}
-timeout = {{connect_s = 2, first_byte_s = 5, between_bytes_s = 5, total_s = {total_s}}}
-{more}
-
-{models}
-[routing]
-{routing}
-breaker = {{failures = 1000000}}
-"""
+def toml_of(row: Row, double: Any, **more: Any) -> str:
+    models = "".join(staging.model(type_, name, type_) for type_, name in row.models(double).items())
+    hosts = {"file_hosts": "files"} if "files" in double.ports else {}
+    return staging.toml_of(row.kind, double, models, options=row.options, hosts=hosts, **more)
 
 
 def staged(row: Row, pace: Pace, **more: Any) -> Iterator[Stage]:
-    with row.double(pace=pace) as double, gateway(toml_of(row, double, **more)) as gate:
-        with openai.OpenAI(base_url=gate.v1, api_key="x", max_retries=0, timeout=20) as client:
-            yield Stage(row, double, gate, client)
-        assert double.leaks == []
+    with row.double(pace=pace) as double, staging.staged(Stage, row, double, toml_of(row, double, **more)) as stage:
+        yield stage
 
 
 rows = pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
@@ -101,7 +72,7 @@ def slow(row: Row) -> Iterator[Stage]:
 @pytest.fixture
 def short(row: Row) -> Iterator[Stage]:
     """With a deadline that a slow job does not keep."""
-    yield from staged(row, SLOW, total_s=0.6)
+    yield from staged(row, SLOW, clocks=staging.ROOMY | {"total_s": 0.6})
 
 
 @pytest.fixture

@@ -10,17 +10,16 @@ import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
+from fakes import staging
 from fakes.doubles import faults, media
 from fakes.doubles.clockwork import Pace
 from fakes.doubles.openai_media import OpenAIMedia
-from fakes.gateway import Gateway, gateway
 from fakes.hostile_images import picture
 
 GONE_S = 0.1
@@ -28,12 +27,7 @@ SLOW = Pace(queue=0.02, first=0.02, token=0.3, image=5.0, cold=0.02)
 SOUND = media.wav(1.0)
 
 
-@dataclass
-class Stage:
-    double: OpenAIMedia
-    gate: Gateway
-    client: openai.OpenAI
-
+class Stage(staging.Stage):
     def draw(self) -> Any:
         return self.client.images.generate(model="brush", prompt="a boat")
 
@@ -55,7 +49,7 @@ WAYS: dict[str, Callable[[Stage], Any]] = {
 }
 
 
-def staged(pace: Pace, *, routing: str = "retries = 0", total_s: float = 20) -> Iterator[Stage]:
+def staged(pace: Pace, **more: Any) -> Iterator[Stage]:
     models = (
         ("brush", "image", "brush-new"),
         ("old", "image", "brush-old"),
@@ -63,17 +57,12 @@ def staged(pace: Pace, *, routing: str = "retries = 0", total_s: float = 20) -> 
         ("ears", "asr", "ears-new"),
         ("voice", "tts", "voice"),
     )
+    rows = "".join(staging.model(name, there, type_) for name, type_, there in models)
+    options, hosts = {"image_response_format": "false"}, {"file_hosts": "files"}
     with OpenAIMedia(pace=pace) as double:
-        toml = f'[upstreams.up]\nkind = "openai"\nbase_url = "{double.base_url}"\napi_key = "{double.key}"\n'
-        toml += f'image_response_format = false\nfile_hosts = ["{double.origin("files")}"]\n'
-        toml += f"timeout = {{connect_s = 2, first_byte_s = 5, between_bytes_s = 5, total_s = {total_s}}}\n"
-        for name, type_, there in models:
-            toml += f'[models.{name}]\ntype = "{type_}"\ntargets = [{{upstream = "up", model = "{there}"}}]\n'
-        toml += f"[routing]\n{routing}\nbreaker = {{failures = 1000000}}\n"
-        with gateway(toml) as gate:
-            with openai.OpenAI(base_url=gate.v1, api_key="x", max_retries=0, timeout=20) as client:
-                yield Stage(double, gate, client)
-            assert double.leaks == []
+        toml = staging.toml_of("openai", double, rows, options=options, hosts=hosts, **more)
+        with staging.staged(Stage, None, double, toml) as stage:
+            yield stage
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +223,7 @@ def test_a_streamed_transcript_comes_as_it_is_heard(slow: Stage) -> None:
 
 
 def test_a_deadline_is_kept() -> None:
-    for stage in staged(SLOW, total_s=0.6):
+    for stage in staged(SLOW, clocks=staging.ROOMY | {"total_s": 0.6}):
         began = time.monotonic()
         with pytest.raises(openai.InternalServerError) as caught:
             stage.draw()

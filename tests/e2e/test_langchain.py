@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from langchain_openai import ChatOpenAI, OpenAIEmbeddings
-from langchain_tests.integration_tests import ChatModelIntegrationTests, EmbeddingsIntegrationTests
+from langchain_openai import OpenAIEmbeddings
+from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 
 from fakes.evil import evil_thread
 from fakes.gateway import gateway, upstream
+from fakes.langchain_chats import NOBODY, ChatsThroughUs
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # the suite's own dependencies warn
@@ -25,25 +26,8 @@ def base_url() -> Iterator[str]:
             yield gate.v1
 
 
-class TestChat(ChatModelIntegrationTests):  # type: ignore[type-arg]
+class TestChat(ChatsThroughUs):
     """All of them, but those for capabilities that the scripted upstream does not declare."""
-
-    @pytest.fixture(autouse=True)
-    def _here(self, base_url: str) -> None:
-        type(self).base_url = base_url
-
-    @property
-    def chat_model_class(self) -> type[ChatOpenAI]:
-        return ChatOpenAI
-
-    @property
-    def model_override_value(self) -> str:
-        return "n"
-
-    @property
-    def chat_model_params(self) -> dict[str, Any]:
-        url = getattr(type(self), "base_url", "http://127.0.0.1:9/v1")
-        return {"base_url": url, "api_key": "k", "model": "m", "stream_usage": True, "max_retries": 0}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +58,7 @@ class TestEmbeddings(EmbeddingsIntegrationTests):
 
     @property
     def embedding_model_params(self) -> dict[str, Any]:
-        url = getattr(type(self), "base_url", "http://127.0.0.1:9/v1")
+        url = getattr(type(self), "base_url", NOBODY)
         return {
             "base_url": url,
             "api_key": "k",

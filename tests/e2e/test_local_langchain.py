@@ -5,14 +5,13 @@ making (`supports_json_mode` asks for keys that only the question names; the str
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from langchain_openai import ChatOpenAI
-from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 from fakes.engines import local
 from fakes.gateway import gateway
+from fakes.langchain_chats import ChatsThroughUs
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # the suite's own dependencies warn
@@ -26,30 +25,8 @@ def base_url() -> Iterator[str]:
         yield gate.v1
 
 
-class TestChat(ChatModelIntegrationTests):  # type: ignore[type-arg]
+class TestChat(ChatsThroughUs):
     """All of them."""
 
-    @pytest.fixture(autouse=True)
-    def _here(self, base_url: str) -> None:
-        type(self).base_url = base_url
-
-    @property
-    def chat_model_class(self) -> type[ChatOpenAI]:
-        return ChatOpenAI
-
-    @property
-    def model_override_value(self) -> str:
-        return "again"
-
-    @property
-    def chat_model_params(self) -> dict[str, Any]:
-        url = getattr(type(self), "base_url", "http://127.0.0.1:9/v1")
-        return {
-            "base_url": url,
-            "api_key": "k",
-            "model": "demo",
-            "temperature": 0,
-            "frequency_penalty": 0.4,
-            "stream_usage": True,
-            "max_retries": 0,
-        }
+    served, another = "demo", "again"
+    settings: ClassVar[dict[str, Any]] = {"temperature": 0, "frequency_penalty": 0.4}
