@@ -21,79 +21,79 @@ class FrameError(Exception):
     """The other side sent what is no frame: the connection cannot go on."""
 
 
-class _Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     pass
 
 
 # -- gateway to engine --------------------------------------------------------------------------------------------
 
 
-class Load(_Frame, frozen=True, tag="load"):
+class Load(Frame, frozen=True, tag="load"):
     """The first frame, once."""
 
     path: str
     setup: Setup
 
 
-class Gen(_Frame, frozen=True, tag="gen"):
+class Gen(Frame, frozen=True, tag="gen"):
     id: int
     request: Generate
 
 
-class Cancel(_Frame, frozen=True, tag="cancel"):
+class Cancel(Frame, frozen=True, tag="cancel"):
     id: int
 
 
-class EmbedCall(_Frame, frozen=True, tag="embed"):
+class EmbedCall(Frame, frozen=True, tag="embed"):
     id: int
     request: Embed
 
 
-class Tokenize(_Frame, frozen=True, tag="tokenize"):
+class Tokenize(Frame, frozen=True, tag="tokenize"):
     """Counts (and lists) the tokens of a text, or of messages as the template renders them."""
 
     id: int
     request: Generate
 
 
-class Render(_Frame, frozen=True, tag="render"):
+class Render(Frame, frozen=True, tag="render"):
     id: int
     request: Generate
 
 
-class Stats(_Frame, frozen=True, tag="stats"):
+class Stats(Frame, frozen=True, tag="stats"):
     id: int
 
 
-class Ping(_Frame, frozen=True, tag="ping"):
+class Ping(Frame, frozen=True, tag="ping"):
     sent: float
 
 
-class Shutdown(_Frame, frozen=True, tag="shutdown"):
+class Shutdown(Frame, frozen=True, tag="shutdown"):
     pass
 
 
 # -- engine to gateway --------------------------------------------------------------------------------------------
 
 
-class Progress(_Frame, frozen=True, tag="progress"):
+class Progress(Frame, frozen=True, tag="progress"):
     """Loading: a share from 0 to 1."""
 
     share: float
 
 
-class Ready(_Frame, frozen=True, tag="ready"):
+class Ready(Frame, frozen=True, tag="ready"):
     info: ModelInfo
 
 
-class Failed(_Frame, frozen=True, tag="failed"):
+class Failed(Frame, frozen=True, tag="failed"):
     """The model could not be loaded; the process ends. Said before what may end it; then Ready takes it back."""
 
     code: str
     message: str
 
 
-class Step(_Frame, frozen=True, tag="step"):
+class Step(Frame, frozen=True, tag="step"):
     """All that one engine step produced: (call id, delta) pairs, and the calls that left the queue."""
 
     deltas: list[tuple[int, Delta]]
@@ -101,7 +101,7 @@ class Step(_Frame, frozen=True, tag="step"):
     done: list[tuple[int, Usage]]
 
 
-class Error(_Frame, frozen=True, tag="error"):
+class Error(Frame, frozen=True, tag="error"):
     """A call ended badly. `param` names the field at fault."""
 
     id: int
@@ -112,7 +112,7 @@ class Error(_Frame, frozen=True, tag="error"):
     details: dict[str, Any] | None = None
 
 
-class Reply(_Frame, frozen=True, tag="reply"):
+class Reply(Frame, frozen=True, tag="reply"):
     """The answer to embed, tokenize, render and stats. `blob` is little-endian float32 rows or int32 tokens."""
 
     id: int
@@ -122,7 +122,7 @@ class Reply(_Frame, frozen=True, tag="reply"):
     counters: Counters | None = None
 
 
-class Pong(_Frame, frozen=True, tag="pong"):
+class Pong(Frame, frozen=True, tag="pong"):
     """`step_s`: how long the running engine step has taken so far; `preparing` the call being rendered, for how long."""
 
     sent: float

@@ -9,52 +9,45 @@ from typing import Any
 
 import msgspec
 
+from adapters.llama.frames import Cancel as Cancel
+from adapters.llama.frames import Frame
 from adapters.llama.resident import Settings, Status
 from adapters.llama.spec import Delta, Embed, Generate, ModelInfo, Usage
 from proxy.errors import Fault, UpstreamError
 
-
-class _Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    pass
-
-
 # -- worker to host -----------------------------------------------------------------------------------------------
 
 
-class Hello(_Frame, frozen=True, tag="hello"):
+class Hello(Frame, frozen=True, tag="hello"):
     """The first frame, once."""
 
     settings: Settings
 
 
-class Acquire(_Frame, frozen=True, tag="acquire"):
+class Acquire(Frame, frozen=True, tag="acquire"):
     id: int
     path: str
 
 
-class Release(_Frame, frozen=True, tag="release"):
+class Release(Frame, frozen=True, tag="release"):
     """Of the Acquire with this id."""
 
     id: int
 
 
-class Gen(_Frame, frozen=True, tag="gen"):
+class Gen(Frame, frozen=True, tag="gen"):
     id: int
     hold: int
     request: Generate
 
 
-class Embedding(_Frame, frozen=True, tag="embed"):
+class Embedding(Frame, frozen=True, tag="embed"):
     id: int
     hold: int
     request: Embed
 
 
-class Cancel(_Frame, frozen=True, tag="cancel"):
-    id: int
-
-
-class Load(_Frame, frozen=True, tag="load"):
+class Load(Frame, frozen=True, tag="load"):
     """`wait` false: begun is enough."""
 
     id: int
@@ -64,53 +57,53 @@ class Load(_Frame, frozen=True, tag="load"):
     wait: bool
 
 
-class Unload(_Frame, frozen=True, tag="unload"):
+class Unload(Frame, frozen=True, tag="unload"):
     id: int
     path: str
     wait: bool
 
 
-class Ping(_Frame, frozen=True, tag="ping"):
+class Ping(Frame, frozen=True, tag="ping"):
     pass
 
 
 # -- host to worker -----------------------------------------------------------------------------------------------
 
 
-class Progress(_Frame, frozen=True, tag="progress"):
+class Progress(Frame, frozen=True, tag="progress"):
     id: int
     share: float
 
 
-class Acquired(_Frame, frozen=True, tag="acquired"):
+class Acquired(Frame, frozen=True, tag="acquired"):
     id: int
     info: ModelInfo
 
 
-class Deltas(_Frame, frozen=True, tag="deltas"):
+class Deltas(Frame, frozen=True, tag="deltas"):
     id: int
     deltas: list[Delta]
 
 
-class Done(_Frame, frozen=True, tag="done"):
+class Done(Frame, frozen=True, tag="done"):
     id: int
     usage: Usage
 
 
-class Vectors(_Frame, frozen=True, tag="vectors"):
+class Vectors(Frame, frozen=True, tag="vectors"):
     id: int
     blob: bytes
     tokens: int
 
 
-class Told(_Frame, frozen=True, tag="told"):
+class Told(Frame, frozen=True, tag="told"):
     """The answer to Load and Unload; None: nothing is known of that model (any more)."""
 
     id: int
     status: Status | None
 
 
-class Failed(_Frame, frozen=True, tag="failed"):
+class Failed(Frame, frozen=True, tag="failed"):
     """An UpstreamError, as far as a caller is told of it."""
 
     id: int
@@ -122,14 +115,14 @@ class Failed(_Frame, frozen=True, tag="failed"):
     details: dict[str, Any] | None = None
 
 
-class Changed(_Frame, frozen=True, tag="changed"):
+class Changed(Frame, frozen=True, tag="changed"):
     """All residents, and what waits or failed."""
 
     residents: list[Status]
     others: list[Status]
 
 
-class Pong(_Frame, frozen=True, tag="pong"):
+class Pong(Frame, frozen=True, tag="pong"):
     pid: int
 
 
