@@ -51,7 +51,13 @@ class Keyed(Gateway):
         query = select(calls).order_by(calls.c.created_us)
         database = self.app.accounts.database
         assert database is not None
-        found: Any = self.call(database.read(lambda c: [dict(row) for row in c.execute(query).mappings()]))
+
+        async def read() -> list[dict[str, Any]]:
+            if database.settled is not None:  # rows that are safe in the journal only
+                await database.settled()
+            return await database.read(lambda c: [dict(row) for row in c.execute(query).mappings()])
+
+        found: Any = self.call(read())
         return list(found)
 
 
