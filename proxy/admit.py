@@ -7,6 +7,8 @@ settled with what was used together with its row in the books. Where no limit ap
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
+import msgspec
+
 from proxy import budgets as budget
 from proxy.budgets import Budgets
 from proxy.call import Call, Dialect, Ending, Operation, Served, Usage
@@ -74,18 +76,15 @@ class Ends(Protocol):
     def forget(self, call: Call) -> None: ...
 
 
-class Held:
+class Held(msgspec.Struct, eq=False):
     """A Permit. It holds a place among the running calls, and a Grant where limits apply."""
 
-    __slots__ = ("_budget", "_call", "_gate", "_grant", "_open", "_store")
-
-    def __init__(self, gate: "Gate", call: Call, store: LimitStore, grant: Grant | None, *, budget: bool) -> None:
-        self._gate = gate
-        self._call = call
-        self._store = store
-        self._grant = grant
-        self._budget = budget
-        self._open = True
+    _gate: "Gate"
+    _call: Call
+    _store: LimitStore
+    _grant: Grant | None
+    _budget: bool  # whether there is one in the Grant
+    _open: bool = True
 
     def _close(self) -> bool:
         if not self._open:
@@ -173,9 +172,10 @@ class Gate:
             if isinstance(found, Refusal):
                 raise self._refused(call, found)
             grant = found
-            call.told = grant_headers(quota, grant, call.dialect) + balance
+            call.told = told = grant_headers(quota, grant, call.dialect)
+            told += balance
         self.running += 1
-        return Held(self, call, store, grant, budget=limited)
+        return Held(self, call, store, grant, limited)
 
     async def _purse(self, call: Call, asks: list[Ask]) -> Told:
         """Ask for the most that it can cost, too; gives what is to be said of balances."""

@@ -31,9 +31,10 @@ def rough_prompt(call: Call) -> int:
     """As `prompt_tokens`, at once and from sizes only."""
     if call.operation not in TEXTUAL:
         return 0
-    if len(call.raw) > _SMALL and isinstance(call.request, ChatRequest):  # it may hold pictures
+    size = len(call.raw)
+    if size > _SMALL and isinstance(call.request, ChatRequest):  # it may hold pictures
         return sum(tokens.estimate(len(message.text)) + 4 for message in call.request.messages) + 3
-    return tokens.estimate(len(call.raw))
+    return -(-size // tokens.BYTES_PER_TOKEN)
 
 
 def _asked(call: Call) -> int | None:
@@ -60,8 +61,13 @@ def reserved_tokens(call: Call, prompt: int, capacity: int) -> int:
     asks for no more than could ever pass; what it uses beyond its reservation, the next ones wait for."""
     if call.operation is Operation.EMBEDDINGS or call.operation not in TEXTUAL:
         return prompt
-    asked = _asked(call)
-    choices = getattr(call.request, "n", None) or 1
+    request = call.request
+    if isinstance(request, ChatRequest):  # fast path: what `_asked` finds in one
+        asked = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
+        choices = request.n or 1
+    else:
+        asked = _asked(call)
+        choices = getattr(request, "n", None) or 1
     context = call.plan.model.context_tokens if call.plan else None
     if asked is None:
         answer = DEFAULT_OUTPUT if not context or context - prompt > DEFAULT_OUTPUT else context - prompt

@@ -204,7 +204,11 @@ def principal_of(inbound: Inbound, access: Access, keyring: Keyring) -> Principa
     """
     if access is Access.OPEN or not keyring.required:
         return ANYBODY
-    secret = _secret(inbound)
+    given = inbound.headers.get(b"authorization")
+    if given is not None and given[:7] == b"Bearer ":  # fast path: as nearly everybody writes it
+        secret = given[7:].decode("latin-1").strip()
+    else:
+        secret = _secret(inbound)
     if not secret:
         raise KeyInvalid("No API key was given. Send it as 'Authorization: Bearer <key>'.", code="invalid_api_key")
     principal = keyring.principal(secret)
@@ -214,9 +218,6 @@ def principal_of(inbound: Inbound, access: Access, keyring: Keyring) -> Principa
 
 
 def _secret(inbound: Inbound) -> str:
-    given = inbound.headers.get(b"authorization")
-    if given is not None and given[:7] == b"Bearer ":  # as nearly everybody writes it
-        return given[7:].decode("latin-1").strip()
     value = inbound.header(b"authorization")
     if value:
         scheme, _, secret = value.partition(" ")

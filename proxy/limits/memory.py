@@ -39,15 +39,14 @@ class MemoryStore:
         self._sweep_at = SWEEP_AT
 
     def reserve_now(self, asks: Sequence[Ask]) -> Grant | Refusal:
+        """fast path: `refill`, and `debit` where the tide needs no new mark, are written out."""
         now = self._clock()
         states: list[Any] = []
         for bucket, amount in asks:
             if bucket.held:
-                held = self._held.get(bucket.name)
+                held = self._held.get(bucket.name) or self._empty(bucket, now)
                 if held is None:
-                    if bucket.measure is _BUDGET:  # nobody has said what was spent before
-                        return Refusal((), unreachable=True)
-                    held = self._held[bucket.name] = Held(now)
+                    return Refusal((), unreachable=True)
                 if held.used + held.held + amount > bucket.capacity:
                     return self._refused(asks, now)
                 states.append(held)
@@ -55,7 +54,7 @@ class MemoryStore:
             level = self._levels.get(bucket.name)
             if level is None:
                 level = self._levels[bucket.name] = self._new(bucket, now)
-            elif level.q == bucket.q and now > level.at:  # fast path: `refill`, written out
+            elif level.q == bucket.q and now > level.at:
                 units = level.level + bucket.p * (now - level.at)
                 level.level = units if units < bucket.full else bucket.full
                 level.at = now
@@ -64,16 +63,9 @@ class MemoryStore:
             if amount * bucket.q > level.level:
                 return self._refused(asks, now)
             states.append(level)
-        return self._taken(asks, states, now)
-
-    def _taken(self, asks: Sequence[Ask], states: list[Any], now: int) -> Grant:
-        """Take from buckets that have it. fast path: `debit`, written out for a tide that needs no new mark."""
         marks: list[int] = []
         left: list[int] = []
-        place = 0
-        for bucket, amount in asks:
-            state = states[place]
-            place += 1
+        for (bucket, amount), state in zip(asks, states, strict=True):
             if bucket.held:
                 state.held += amount
                 state.at = now
@@ -81,21 +73,28 @@ class MemoryStore:
                 left.append(bucket.capacity - state.used - state.held)
                 continue
             units, tide = state.level, state.tide
-            if tide and 0 < (below := tide[-1][1] - units) < bucket.full // BANDS:
-                mark = tide[-1]
-            elif len(tide) == 1 and below <= 0:
-                mark = tide[0]
-                mark[1] = units
+            mark = tide[-1] if tide else None
+            if mark is not None and (
+                0 < mark[1] - units < bucket.full // BANDS or (mark[1] <= units and len(tide) == 1)
+            ):
+                seq = state.seq + 1
+                mark[0] = state.seq = seq = seq if seq > now else now
+                if mark[1] < units:
+                    mark[1] = units
+                state.level = units = units - amount * bucket.q
             else:
-                marks.append(debit(bucket, state, amount, now))
-                left.append(state.level // bucket.q)
-                continue
-            seq = state.seq + 1
-            mark[0] = state.seq = seq = seq if seq > now else now
-            state.level = units = units - amount * bucket.q
+                seq = debit(bucket, state, amount, now)
+                units = state.level
             marks.append(seq)
             left.append(units // bucket.q)
         return Grant(asks, marks, left)
+
+    def _empty(self, bucket: Bucket, now: int) -> Held | None:
+        """None for a budget: nobody has said what was spent before."""
+        if bucket.measure is _BUDGET:
+            return None
+        held = self._held[bucket.name] = Held(now)
+        return held
 
     async def reserve(self, asks: Sequence[Ask]) -> Grant | Refusal:
         return self.reserve_now(asks)
@@ -110,7 +109,6 @@ class MemoryStore:
         if not grant.open:
             return
         grant.open = False
-        now = self._clock()
         for (bucket, reserved), mark in zip(grant.asks, grant.marks, strict=True):
             if bucket.measure is _CONCURRENT or used is None:
                 spent = 0
@@ -122,10 +120,19 @@ class MemoryStore:
                 held.used += spent
             elif spent != reserved:
                 level = self._levels.get(bucket.name)
-                if level is None:  # swept while the call ran: it was full, and stays so but for a debt
-                    level = self._levels[bucket.name] = fresh(bucket, now)
-                    debit(bucket, level, 0, now)
-                settle(bucket, level, mark, reserved, spent, now)
+                if level is not None and spent < reserved and level.q == bucket.q and level.tide:
+                    last = level.tide[-1]
+                    if last[0] > mark and last[1] >= bucket.full:
+                        continue  # fast path: full ever since, so that a refund of it would be lost
+                self._replace(bucket, mark, reserved, spent)
+
+    def _replace(self, bucket: Bucket, mark: int, reserved: int, spent: int) -> None:
+        now = self._clock()
+        level = self._levels.get(bucket.name)
+        if level is None:  # swept while the call ran: it was full, and stays so but for a debt
+            level = self._levels[bucket.name] = fresh(bucket, now)
+            debit(bucket, level, 0, now)
+        settle(bucket, level, mark, reserved, spent, now)
 
     def peek(self, bucket: Bucket) -> int:
         if bucket.held:

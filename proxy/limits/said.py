@@ -15,6 +15,7 @@ Headers = list[tuple[str, str]]
 Told = list[tuple[bytes, bytes]]  # as they are sent
 _REQUESTS = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
 _TOKENS = ("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens")
+_VENICE = Dialect.VENICE
 _LIMIT, _REMAINING, _RESET = (name.encode() for name in _REQUESTS)
 _LIMIT_T, _REMAINING_T, _RESET_T = (name.encode() for name in _TOKENS)
 
@@ -33,14 +34,16 @@ def grant_headers(quota: Quota, grant: Grant, dialect: Dialect, clock: Callable[
         full_us = -(-(bucket.capacity - have) * bucket.q // bucket.p) if bucket.p else 0
         told.append((_LIMIT, b"%d" % bucket.capacity))
         told.append((_REMAINING, b"%d" % have if have > 0 else b"0"))
-        told.append((_RESET, _reset(True, full_us, dialect, clock)))
+        short = 0 < full_us <= 999_000 and dialect is not _VENICE
+        told.append((_RESET, b"%dms" % -(-full_us // 1000) if short else _reset(True, full_us, dialect, clock)))
     place = quota.place
     if place < len(left) and quota.tokens is not None and grant.asks[place][0] is quota.tokens:
         bucket, have = quota.tokens, left[place]
         full_us = -(-(bucket.capacity - have) * bucket.q // bucket.p) if bucket.p else 0
         told.append((_LIMIT_T, b"%d" % bucket.capacity))
         told.append((_REMAINING_T, b"%d" % have if have > 0 else b"0"))
-        told.append((_RESET_T, _reset(False, full_us, dialect, clock)))
+        short = 0 < full_us <= 999_000 and dialect is not _VENICE
+        told.append((_RESET_T, b"%dms" % -(-full_us // 1000) if short else _reset(False, full_us, dialect, clock)))
     return told
 
 
@@ -73,8 +76,8 @@ def _three(names: tuple[str, str, str], bucket: Bucket, left: int, dialect: Dial
 
 
 def _reset(requests: bool, reset_us: int, dialect: Dialect, clock: Callable[[], int]) -> bytes:
-    if dialect is not Dialect.VENICE:
-        return b"%dms" % -(-reset_us // 1000) if 0 < reset_us <= 999_000 else duration(reset_us).encode()
+    if dialect is not _VENICE:
+        return duration(reset_us).encode()
     if requests:
         return b"%d" % -(-(clock() + reset_us) // 1_000_000)
     return b"%d" % -(-reset_us // 1_000_000)

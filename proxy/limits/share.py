@@ -24,8 +24,6 @@ class ShareMark:
 class ShareGrant(Grant):
     """A Grant of which something came from a part."""
 
-    __slots__ = ()
-
 
 class Shares:
     """One member's parts. They are empty when a silence begins, and gone when it ends."""

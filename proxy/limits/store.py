@@ -7,6 +7,8 @@ taken. Whoever dies with a Grant keeps the requests and tokens spent (they may h
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from proxy.limits.reference import Bucket, Measure
 
 Ask = tuple[Bucket, int]
@@ -51,16 +53,13 @@ class Refusal:
         return never[0] if never else max(self.short, key=lambda item: item.wait_us or 0, default=None)
 
 
-class Grant:
+class Grant(msgspec.Struct, eq=False):
     """What one call holds. `left` is what each bucket had after it, in its unit; `marks` belong to the store."""
 
-    __slots__ = ("asks", "left", "marks", "open")
-
-    def __init__(self, asks: Sequence[Ask], marks: list[Any], left: list[int]) -> None:
-        self.asks = asks
-        self.marks = marks
-        self.left = left
-        self.open = True
+    asks: Sequence[Ask]
+    marks: list[Any]
+    left: list[int]
+    open: bool = True
 
     def remaining(self, measure: Measure) -> tuple[int, int, int] | None:
         """(limit, what is left, µs until it is full again) of the tightest bucket of this measure, for headers."""
