@@ -6,22 +6,20 @@ that failed, is booked without waiting, since closing must never depend on anybo
 
 import time
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-
 from proxy import estimate
-from proxy.call import Attempt, Call, Ending, Served, Target, Usage
+from proxy.call import Call, Ending, Operation, Served, Target, Usage
 from proxy.errors import Internal, TraghettoError
+from proxy.ledger.entry import Entry
 from proxy.ledger.prices import Charge, PriceTable
-from proxy.ledger.row import Mark, Row
+from proxy.ledger.row import Mark
 from proxy.ports import Permit, Reply
 
 if TYPE_CHECKING:
     from proxy.ledger.books import Ledger
 
-_encode = msgspec.json.Encoder().encode
+CLOCK_S = 1.0  # how old the difference of the two clocks may be
 
 
 class Metered:
@@ -116,7 +114,7 @@ class Metered:
 
 
 class Bill:
-    """One call, ended: what it used, what that costs, and its row where books are kept on disk."""
+    """One call, ended: what it used, what that costs, and its entry where books are kept on disk."""
 
     __slots__ = ("_charge", "_prices", "call", "row", "served", "usage")
 
@@ -124,7 +122,7 @@ class Bill:
         self.call = call
         self.served = served
         self.usage = usage
-        self.row: Row | None = None
+        self.row: Entry | None = None
         self._prices = prices
         self._charge: Charge | None = None
 
@@ -162,6 +160,8 @@ class Books:
         self._keeper = keeper
         self._watch = watch
         self.endings: dict[Ending, int] = dict.fromkeys(Ending, 0)
+        self._ahead_us = 0  # the wall's clock less the one that calls are timed with
+        self._until = float("-inf")
 
     def metered(self, reply: Reply, permit: Permit) -> Metered:
         return Metered(reply, permit)
@@ -173,7 +173,6 @@ class Books:
         ledger = self._keeper.ledger
         if ledger is not None:
             assert call.plan is not None
-            now = time.time_ns() // 1000
             ledger.open(
                 Mark(
                     call.id,
@@ -182,7 +181,7 @@ class Books:
                     call.plan.model.id,
                     target.upstream,
                     target.model,
-                    now - int((time.perf_counter() - call.started) * 1e6),
+                    self._wall_us(call.started),
                     self._keeper.rules.prices.version,
                 )
             )
@@ -195,13 +194,37 @@ class Books:
     def bill(self, call: Call, served: Served) -> Bill:
         """What the call used and costs; counted from here on."""
         served.usage = usage = estimate.used(call, served)
-        bill = Bill(call, served, usage, self._keeper.rules.prices)
+        prices = self._keeper.rules.prices
+        bill = Bill(call, served, usage, prices)
         if self._keeper.ledger is not None:
-            bill.row = row_of(bill)
+            assert call.plan is not None
+            model, started, operation = call.plan.model.id, call.started, call.operation
+            bill.row = Entry(
+                call.id,
+                call.principal.id,
+                operation,
+                model,
+                call.stream,
+                call.attempts,
+                served,
+                started,
+                time.perf_counter(),
+                self._wall_us(started),
+                prices.version,
+                prices.of(model),
+                estimate.unit_of(call) if operation is Operation.UPSCALE else "image-unit",
+            )
         self.endings[served.ending] += 1
         if self._watch is not None:
             self._watch(call, served)
         return bill
+
+    def _wall_us(self, at: float) -> int:
+        """A moment of the clock that calls are timed with → µs since 1970. Asking both clocks each time costs more."""
+        if at > self._until:
+            now = time.perf_counter()
+            self._ahead_us, self._until = time.time_ns() // 1000 - int(now * 1e6), now + CLOCK_S
+        return self._ahead_us + int(at * 1e6)
 
     def settle(self, bill: Bill) -> Awaitable[None] | None:
         """None: the row is safe. Else it is when this has been awaited, which raises Unavailable if neither the database nor
@@ -213,75 +236,3 @@ class Books:
     def later(self, bill: Bill) -> None:
         if self._keeper.ledger is not None and bill.row is not None:
             self._keeper.ledger.settle_later(bill.row)
-
-
-def row_of(bill: Bill) -> Row:
-    """A call that reached an upstream, as the ledger writes it. Its fields go in by their places: there are 35 of them, and
-    this runs for every call."""
-    call, served, usage, charge = bill.call, bill.served, bill.usage, bill.charge
-    assert call.plan is not None
-    started = call.started
-    total_us = int((time.perf_counter() - started) * 1e6)
-    now_us = time.time_ns() // 1000
-    attempts = call.attempts
-    first, last = attempts[0], attempts[-1]
-    queue_us = int((first.started - started) * 1e6)
-    if last.error is None and last.ms is not None:
-        ttft_ms = int((last.started - started) * 1e6 + last.ms * 1e3) / 1e3
-    else:
-        ttft_ms = None
-    return Row(
-        call.id,
-        call.principal.id,
-        call.operation._value_,
-        call.plan.model.id,
-        last.target.upstream,
-        last.target.model,
-        now_us - total_us,
-        now_us,
-        served.ending._value_,
-        call.stream,
-        served.error,
-        _tries(attempts),
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        usage.cached_tokens,
-        usage.reasoning_tokens,
-        usage.characters,
-        usage.images,
-        usage.source._value_,
-        charge.version,
-        "USD",
-        charge.input_micro,
-        charge.cached_micro,
-        charge.output_micro,
-        charge.unit_micro,
-        charge.amount_micro,
-        charge.input_price,
-        charge.cached_price,
-        charge.output_price,
-        charge.unit_price,
-        charge.unit,
-        queue_us / 1e3,
-        ttft_ms,
-        total_us / 1e3,
-        served.sent,
-    )
-
-
-def _tries(attempts: list[Attempt]) -> str:
-    """JSON: each attempt with its target, why it was made, why it was left, and how long it took."""
-    one = attempts[0]
-    if len(attempts) == 1 and one.error is None and one.ms is not None:
-        return f"{_good_try(one.target, one.reason)}{one.ms:.3f}}}]"
-    return _encode([_try(a.target, a.reason, a.error, a.ms) for a in attempts]).decode()
-
-
-def _try(target: Target, reason: str, error: str | None, ms: float | None) -> dict[str, object]:
-    return {"target": str(target), "reason": reason, "error": error, "ms": None if ms is None else round(ms, 3)}
-
-
-@lru_cache(maxsize=1024)
-def _good_try(target: Target, reason: str) -> str:
-    """The text of nearly every call's attempts, up to its time."""
-    return _encode([_try(target, reason, None, 0)]).decode().removesuffix("0}]")

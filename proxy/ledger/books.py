@@ -16,7 +16,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec.structs import astuple
@@ -25,7 +25,8 @@ from sqlalchemy import Connection, select
 from proxy import log
 from proxy.errors import Unavailable
 from proxy.ledger.database import FAILURES, Database, reason
-from proxy.ledger.journal import SEGMENT, Estate, Journal, JournalFull, estates, lags, over
+from proxy.ledger.entry import Entry, row_of
+from proxy.ledger.journal import MARK, ROW, SEGMENT, Estate, Journal, JournalFull, estates, lags, over
 from proxy.ledger.prices import PriceTable
 from proxy.ledger.row import Mark, Row, interrupted
 from proxy.ledger.tables import calls, prices
@@ -38,15 +39,24 @@ CATCH_UP_S = 2.0  # how long who reads waits for the other processes' rows
 LOOK_S = 0.005
 RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 
-_Waiting = tuple[Row, asyncio.Future[None] | None]
+Booked = Row | Entry  # a row that is to be, or what it is reckoned of
+_Waiting = tuple[Booked, asyncio.Future[None] | None]
 _encode = msgspec.msgpack.Encoder().encode
 _mark = msgspec.msgpack.Decoder(Mark).decode
-_row = msgspec.msgpack.Decoder(Row).decode
+_booked = msgspec.msgpack.Decoder(Booked).decode
 _log = log.get("ledger")
 
 
 def now_us() -> int:
     return time.time_ns() // 1000
+
+
+def _as_row(booked: Booked) -> Row:
+    return booked if type(booked) is Row else row_of(cast(Entry, booked))
+
+
+def _values(booked: Booked) -> tuple[Any, ...]:
+    return astuple(_as_row(booked))
 
 
 class Ledger:
@@ -58,8 +68,8 @@ class Ledger:
         self._segment = segment
         self._journal: Journal | None = None
         self._insert = database.insert(calls)
-        self._insert_text = database.compiled(self._insert)
-        self._late: list[Row] = []  # in the journal, in its order: as good as written, and not in the database yet
+        self._at_once = database.sqlite  # see above
+        self._late: list[Booked] = []  # in the journal, in its order: as good as written, and not in the database yet
         self._queue: list[_Waiting] = []  # nowhere but here
         self._queued = self._unqueued = 0  # ever
         self._wake = asyncio.Event()
@@ -99,7 +109,7 @@ class Ledger:
         """
         assert self._journal
         try:
-            self._journal.mark(mark.call_id, _encode(mark))
+            self._journal.write(MARK, mark.call_id, _encode(mark))
         except (JournalFull, OSError) as error:
             _log.error("journal_full", behind=self.behind, why=str(error))
             raise Unavailable("The accounts cannot be kept at the moment.", retry_after_s=5) from error
@@ -109,11 +119,11 @@ class Ledger:
         assert self._journal
         self._journal.forget(call_id)
 
-    def put(self, row: Row) -> "asyncio.Future[None] | None":
+    def put(self, row: Booked) -> "asyncio.Future[None] | None":
         """Book a row. None: it survives this process from here on. Else it does when the future is done, which raises
         Unavailable if neither the database nor the journal takes it; it stays in memory and is tried again.
         """
-        if self._database.sqlite and self._kept(row):
+        if self._at_once and self._kept(row):
             if self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(PERIOD_S, self._ring)
             return None
@@ -121,29 +131,29 @@ class Ledger:
         self._enqueue(row, future)
         return future
 
-    async def settle(self, row: Row) -> None:
+    async def settle(self, row: Booked) -> None:
         """`put`, and wait as long as that says. Who waits may be cut off; the row is written all the same."""
         waiting = self.put(row)
         if waiting is not None:
             await waiting
 
-    def settle_later(self, row: Row) -> None:
+    def settle_later(self, row: Booked) -> None:
         """As `settle`, for a call that nobody waits for; a crash before it is written may leave an `interrupted` row."""
-        if self._database.sqlite:
+        if self._at_once:
             self.put(row)
         else:
             self._enqueue(row, None)
 
-    def _enqueue(self, row: Row, future: "asyncio.Future[None] | None") -> None:
+    def _enqueue(self, row: Booked, future: "asyncio.Future[None] | None") -> None:
         self._queue.append((row, future))
         self._queued += 1
         self._wake.set()
 
-    def _kept(self, row: Row) -> bool:
+    def _kept(self, row: Booked) -> bool:
         """Whether the journal has it now."""
         assert self._journal
         try:
-            self._journal.row(row.call_id, _encode(row))
+            self._journal.write(ROW, row.call_id, _encode(row))
         except (JournalFull, OSError) as error:
             _log.error("journal_full", behind=len(self._late) + len(self._queue), why=str(error))
             return False
@@ -202,7 +212,7 @@ class Ledger:
             return True
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await self._database.append(self._insert_text, map(astuple, rows))
+                await self._database.append(calls, map(_values, rows))
         except FAILURES as error:
             why = reason(error)
             if why != self.trouble:
@@ -308,7 +318,7 @@ class Ledger:
 
     async def _settle_estate(self, estate: Estate) -> int:
         now = now_us()
-        rows = {row.call_id: row for row in map(_row, estate.rows)}
+        rows = {row.call_id: _as_row(row) for row in map(_booked, estate.rows)}
         for mark in map(_mark, estate.marks):
             if mark.call_id not in rows and mark.call_id not in estate.never:
                 rows[mark.call_id] = interrupted(mark, now)

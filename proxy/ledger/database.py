@@ -10,20 +10,19 @@ cut), one writer at a time, waited for `BUSY_MS`. PostgreSQL by URL, through the
 import asyncio
 import re
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import lru_cache
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from proxy.errors import ConfigError
+from proxy.ledger.bulk import AT_ONCE, Bulk
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -32,7 +31,6 @@ BUSY_MS = 250
 CHECKPOINT_EVERY = 1000  # commits; ROWS_LIKE_ONE rows of calls fill about as much of the log as one of another kind
 ROWS_LIKE_ONE = 8
 START_S = 15.0  # how long a start waits for a database that is locked
-AT_ONCE = 64  # rows of one statement; the driver keeps as many compiled
 T = TypeVar("T")
 DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 FAILURES = (SQLAlchemyError, OSError, sqlite3.Error, TimeoutError)
@@ -86,17 +84,13 @@ class Database(Protocol):
 
     async def read(self, work: Callable[[Connection], T]) -> T: ...
 
-    async def append(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        """One transaction of nothing but this compiled INSERT, by the shortest way; `rows` are looked at in its thread."""
+    async def append(self, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
+        """`insert` of many rows, in the order of the table's columns, in one transaction and by the shortest way. They may be
+        looked at in another thread."""
         ...
 
     def insert(self, table: Any) -> Any:
         """An INSERT that leaves a row alone that is there already."""
-        ...
-
-    def compiled(self, statement: Any) -> str:
-        """A statement's text with this database's own placeholders, in the order of the table's columns: for the one
-        that runs for every call, where binding by name costs ten times as much as the commit."""
         ...
 
     async def aclose(self) -> None: ...
@@ -116,6 +110,7 @@ class Sqlite:
         self._reading = ThreadPoolExecutor(2, "ledger-read") if self.file else self._writing
         self._writer: Connection | None = None
         self._commits = 0
+        self._bulks: dict[Table, Bulk] = {}
         self.settled: Callable[[], Awaitable[None]] | None = None
 
     async def write(self, work: Callable[[Connection], T]) -> T:
@@ -148,28 +143,30 @@ class Sqlite:
             raise
         return done
 
-    async def append(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        count = await asyncio.get_running_loop().run_in_executor(self._writing, self._append, statement, rows)
+    async def append(self, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
+        bulk = self._bulks.get(table) or self._bulks.setdefault(table, Bulk(table))
+        count = await asyncio.get_running_loop().run_in_executor(self._writing, self._append, bulk, rows)
         self._count(1 + count // ROWS_LIKE_ONE)
 
-    def _append(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> int:
+    def _append(self, bulk: Bulk, rows: Iterable[tuple[Any, ...]]) -> int:
         connection = self._writer
         if connection is None:
             connection = self._writer = self._engine.connect()
         raw: Any = connection.connection.driver_connection
-        left, count = iter(rows), 0
+        done = 0
         try:
             raw.execute("BEGIN IMMEDIATE")
-            while part := tuple(islice(left, AT_ONCE)):
-                raw.execute(*_together(statement, part))
-                count += len(part)
+            # one statement is one step: each lets go of the interpreter, and has to wait for it again
+            for statement, values, count in bulk.statements(rows):
+                raw.execute(statement, values)
+                done += count
             raw.execute("COMMIT")
         except BaseException:
             self._writer = None
             connection.invalidate()
             connection.close()
             raise
-        return count
+        return done
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._reading, self._read, work)
@@ -198,9 +195,6 @@ class Sqlite:
 
         return insert(table).on_conflict_do_nothing()
 
-    def compiled(self, statement: Any) -> str:
-        return str(statement.compile(dialect=self._engine.dialect))
-
     async def aclose(self) -> None:
         def close() -> None:
             if self._writer is not None:
@@ -210,21 +204,6 @@ class Sqlite:
         await asyncio.get_running_loop().run_in_executor(self._writing, close)
         self._writing.shutdown()
         self._reading.shutdown()
-
-
-_ROW = re.compile(r"VALUES (\([^)]*\))")
-
-
-@lru_cache(maxsize=2 * AT_ONCE)
-def _of_many(statement: str, count: int) -> str:
-    """`INSERT … VALUES (…)` for one row → for `count` rows."""
-    return _ROW.sub(lambda found: "VALUES " + ", ".join([found[1]] * count), statement, count=1)
-
-
-def _together(statement: str, rows: Sequence[tuple[Any, ...]]) -> tuple[str, Sequence[Any]]:
-    """Several rows as one statement, hence one step: each step lets go of the interpreter and has to wait for it again,
-    which with the event loop at work costs more than the row."""
-    return _of_many(statement, len(rows)), tuple(chain.from_iterable(rows))
 
 
 class Postgres:
@@ -242,6 +221,7 @@ class Postgres:
         self._engine: AsyncEngine = create_async_engine(
             url, pool_size=4, max_overflow=4, pool_timeout=2.0, connect_args={"timeout": 2.0}
         )
+        self._texts: dict[Table, str] = {}
         self.settled: Callable[[], Awaitable[None]] | None = None
 
     async def write(self, work: Callable[[Connection], T]) -> T:
@@ -254,8 +234,12 @@ class Postgres:
             async with self._engine.connect() as connection:
                 return await connection.run_sync(work)
 
-    async def append(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        values = list(rows)
+    async def append(self, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
+        statement, values = self._texts.get(table), list(rows)
+        if (
+            statement is None
+        ):  # its own placeholders, in the order of the columns: binding by name costs ten times as much
+            statement = self._texts[table] = str(self.insert(table).compile(dialect=self._engine.dialect))
 
         def work(connection: Connection) -> None:
             connection.exec_driver_sql(statement, values)
@@ -266,9 +250,6 @@ class Postgres:
         from sqlalchemy.dialects.postgresql import insert
 
         return insert(table).on_conflict_do_nothing()
-
-    def compiled(self, statement: Any) -> str:
-        return str(statement.compile(dialect=self._engine.dialect))
 
     async def aclose(self) -> None:
         await self._engine.dispose()

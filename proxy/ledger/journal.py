@@ -60,18 +60,28 @@ class Journal:
         """How many marks and rows still need it."""
         return len(self._open) + len(self._rows)
 
-    def mark(self, call_id: str, text: bytes) -> None:
-        """Say that a call is open. Raises JournalFull."""
-        self._append(MARK, text)
-        self._open[call_id] = text
+    def write(self, kind: int, call_id: str, text: bytes) -> None:
+        """MARK: a call is open. ROW: it is settled; kept until the database `took` it. Raises JournalFull.
 
-    def row(self, call_id: str, text: bytes) -> None:
-        """Keep a settled row until the database `took` it. Raises JournalFull."""
-        self._append(ROW, text)
+        One function with no other: this runs twice for every call.
+        """
+        length = len(text)
+        start = self._at + _SIZE
+        if start + length > self._end:
+            self._turn(_SIZE + length)
+            start = self._at + _SIZE
+        generation = self._generation
+        _HEAD.pack_into(self._map, self._at, crc32(text, generation << 2 | kind), length, generation, kind)
+        self._at = end = start + length
+        self._map[start:end] = text
+        if kind == MARK:
+            self._open[call_id] = text
+            return
         self._open.pop(call_id, None)
-        self._rows.append(text)
-        self.put += 1
-        _COUNT.pack_into(self._map, _PUT, self.put)
+        if kind == ROW:
+            self._rows.append(text)
+            self.put += 1
+            _COUNT.pack_into(self._map, _PUT, self.put)
 
     def took(self, count: int) -> None:
         """The database has the `count` oldest rows."""
@@ -99,19 +109,8 @@ class Journal:
 
     def forget(self, call_id: str) -> None:
         """An open call that never reached an upstream: there is nothing to book, now or after a crash."""
-        if self._open.pop(call_id, None) is not None:
-            self._append(NEVER, call_id.encode())
-
-    def _append(self, kind: int, text: bytes) -> None:
-        length = len(text)
-        start = self._at + _SIZE
-        if start + length > self._end:
-            self._turn(_SIZE + length)
-            start = self._at + _SIZE
-        generation = self._generation
-        _HEAD.pack_into(self._map, self._at, crc32(text, generation << 2 | kind), length, generation, kind)
-        self._at = end = start + length
-        self._map[start:end] = text
+        if call_id in self._open:
+            self.write(NEVER, call_id, call_id.encode())
 
     def _turn(self, wanted: int) -> None:
         live = [*((MARK, text) for text in self._open.values()), *((ROW, text) for text in self._rows)]

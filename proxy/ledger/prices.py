@@ -72,6 +72,45 @@ def _line(quantity: int, price: int | None, per: int) -> int | None:
     return (2 * quantity * price + whole) // (2 * whole)
 
 
+def charge(price: Price | None, version: str, usage: Usage, unit: str) -> Charge:
+    """See `PriceTable.charge`."""
+    if price is None:
+        return Charge(version)
+    cached, made = usage.cached_tokens, usage.completion_tokens
+    fresh = usage.prompt_tokens - cached
+    cached_price = price.input if price.cached is None else price.cached
+    input_micro = _line(fresh, price.input, MILLION) if fresh > 0 else 0
+    cached_micro = _line(cached, cached_price, MILLION) if cached else 0
+    output_micro = _line(made, price.output, MILLION) if made else 0
+    unit_price: int | None = None
+    unit_micro: int | None = 0
+    counted = None
+    if usage.characters:
+        counted, unit_price = "tts-mcharacter", price.characters
+        unit_micro = _line(usage.characters, unit_price, MILLION)
+    elif usage.images:
+        by_unit = {"upscale-2x-unit": price.upscale_2x, "upscale-4x-unit": price.upscale_4x}
+        counted, unit_price = unit, by_unit.get(unit, price.image)
+        unit_micro = _line(usage.images, unit_price, 1)
+    if input_micro is None or cached_micro is None or output_micro is None or unit_micro is None:
+        amount = None
+    else:
+        amount = input_micro + cached_micro + output_micro + unit_micro
+    return Charge(
+        version,
+        input_micro,
+        cached_micro,
+        output_micro,
+        unit_micro,
+        amount,
+        price.input,
+        cached_price,
+        price.output,
+        unit_price,
+        counted,
+    )
+
+
 class PriceTable:
     """All prices of one snapshot. `version` is a hash of them: equal prices, equal version."""
 
@@ -79,49 +118,16 @@ class PriceTable:
         self._prices = {model: _price(row) for model, row in pricing.items() if row is not None}
         self.text = msgspec.json.encode(self._prices, order="sorted").decode()
         self.version = hashlib.sha256(self.text.encode()).hexdigest()[:12]
-        self._unknown = Charge(self.version)
 
     def knows(self, model: str) -> bool:
         return model in self._prices
 
+    def of(self, model: str) -> Price | None:
+        return self._prices.get(model)
+
     def charge(self, model: str, usage: Usage, unit: str = "image-unit") -> Charge:
         """What `usage` costs. `unit` says what `usage.images` counts: image-unit, upscale-2x-unit or upscale-4x-unit."""
-        price = self._prices.get(model)
-        if price is None:
-            return self._unknown
-        cached, made = usage.cached_tokens, usage.completion_tokens
-        fresh = usage.prompt_tokens - cached
-        cached_price = price.input if price.cached is None else price.cached
-        input_micro = _line(fresh, price.input, MILLION) if fresh > 0 else 0
-        cached_micro = _line(cached, cached_price, MILLION) if cached else 0
-        output_micro = _line(made, price.output, MILLION) if made else 0
-        unit_price: int | None = None
-        unit_micro: int | None = 0
-        counted = None
-        if usage.characters:
-            counted, unit_price = "tts-mcharacter", price.characters
-            unit_micro = _line(usage.characters, unit_price, MILLION)
-        elif usage.images:
-            by_unit = {"upscale-2x-unit": price.upscale_2x, "upscale-4x-unit": price.upscale_4x}
-            counted, unit_price = unit, by_unit.get(unit, price.image)
-            unit_micro = _line(usage.images, unit_price, 1)
-        if input_micro is None or cached_micro is None or output_micro is None or unit_micro is None:
-            amount = None
-        else:
-            amount = input_micro + cached_micro + output_micro + unit_micro
-        return Charge(
-            self.version,
-            input_micro,
-            cached_micro,
-            output_micro,
-            unit_micro,
-            amount,
-            price.input,
-            cached_price,
-            price.output,
-            unit_price,
-            counted,
-        )
+        return charge(self._prices.get(model), self.version, usage, unit)
 
     def worst(self, model: str, usage: Usage, unit: str = "image-unit") -> int | None:
         """The most that a call can cost whose usage is at most this, in micro-units; None if a price is not known.

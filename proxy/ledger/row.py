@@ -22,7 +22,7 @@ class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):
     price_version: str = ""
 
 
-class Row(msgspec.Struct, array_like=True, gc=False):
+class Row(msgspec.Struct, array_like=True, tag="row", gc=False):
     """One call that reached an upstream, as it ended.
 
     `attempts` is JSON: a list of {target, reason, error, ms}. The amounts are null if a price that was needed is not

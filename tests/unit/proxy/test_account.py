@@ -11,6 +11,7 @@ from proxy.call import Attempt, Call, Dialect, Ending, Operation, Plan, Principa
 from proxy.catalogue import Model
 from proxy.config import Pricing
 from proxy.features import Features
+from proxy.ledger.entry import Entry, row_of
 from proxy.ledger.prices import PriceTable
 from proxy.ledger.row import Mark, Row
 from proxy.wire.chat import ChatRequest, Message
@@ -28,10 +29,10 @@ class Ledger:
     def forget(self, call_id: str) -> None:
         self.said.append(("forget", call_id))
 
-    def put(self, row: Row) -> None:
-        self.said.append(("settle", row))
+    def put(self, entry: Entry) -> None:
+        self.said.append(("settle", row_of(entry)))
 
-    def settle_later(self, row: Row) -> None:
+    def settle_later(self, row: Entry) -> None:
         self.said.append(("later", row))
 
 
@@ -65,7 +66,7 @@ def row(keeper: Keeper, served: Served) -> Row:
     books = Books(keeper)
     found = books.bill(call(), served).row
     assert found is not None
-    return found
+    return row_of(found)
 
 
 def test_a_calls_life_in_the_ledger() -> None:

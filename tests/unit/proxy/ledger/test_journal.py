@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.ledger.journal import Journal, JournalFull, estates
+from proxy.ledger.journal import MARK, ROW, Journal, JournalFull, estates
 
 
 def dies(journal: Journal) -> None:
@@ -23,9 +23,9 @@ def heir(folder: Path) -> tuple[list[bytes], list[bytes], set[str]]:
 
 def test_marks_and_rows_are_inherited(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    journal.mark("a", b"mark a")
-    journal.row("b", b"row b")
-    journal.mark("c", b"mark c")
+    journal.write(MARK, "a", b"mark a")
+    journal.write(ROW, "b", b"row b")
+    journal.write(MARK, "c", b"mark c")
     journal.forget("c")
     assert estates(tmp_path) == []  # its owner lives
     dies(journal)
@@ -35,9 +35,9 @@ def test_marks_and_rows_are_inherited(tmp_path: Path) -> None:
 def test_whatever_is_torn_at_the_end_is_left_out(tmp_path: Path) -> None:
     for cut in range(1, 30):
         journal = Journal(tmp_path, 4096)
-        journal.mark("a", b"first")
+        journal.write(MARK, "a", b"first")
         end = journal._at
-        journal.mark("b", b"second, of which only a part was written")
+        journal.write(MARK, "b", b"second, of which only a part was written")
         os.pwrite(journal._fd, bytes(4096 - end - cut), end + cut)
         dies(journal)
         assert heir(tmp_path)[0] == [b"first"]
@@ -45,13 +45,13 @@ def test_whatever_is_torn_at_the_end_is_left_out(tmp_path: Path) -> None:
 
 def test_it_turns_over_and_keeps_what_is_live(tmp_path: Path) -> None:
     journal = Journal(tmp_path, 1 << 14)
-    journal.mark("stays", b"stays " + b"x" * 100)
+    journal.write(MARK, "stays", b"stays " + b"x" * 100)
     for number in range(5000):
-        journal.mark(f"n{number}", b"%d" % number)
+        journal.write(MARK, f"n{number}", b"%d" % number)
         journal.done(f"n{number}")
         if number % 100 == 0:
             assert journal.live == 1
-    journal.row("late", b"late")
+    journal.write(ROW, "late", b"late")
     dies(journal)
     marks, rows, _ = heir(tmp_path)
     assert any(mark.startswith(b"stays") for mark in marks)
@@ -66,7 +66,7 @@ def test_it_says_when_it_is_full_and_goes_on_when_it_is_not(tmp_path: Path) -> N
     def fill() -> None:
         nonlocal taken
         while taken < 1000:
-            journal.mark(f"n{taken}", b"x" * 40)
+            journal.write(MARK, f"n{taken}", b"x" * 40)
             taken += 1
 
     with pytest.raises(JournalFull):
@@ -74,7 +74,7 @@ def test_it_says_when_it_is_full_and_goes_on_when_it_is_not(tmp_path: Path) -> N
     assert 20 < taken < 100
     for number in range(taken):
         journal.done(f"n{number}")
-    journal.mark("next", b"next")
+    journal.write(MARK, "next", b"next")
     dies(journal)
     marks, _, _ = heir(tmp_path)
     assert b"next" in marks
@@ -91,6 +91,6 @@ def test_its_room_is_reserved(tmp_path: Path) -> None:
 
 def test_what_is_open_at_the_end_stays(tmp_path: Path) -> None:
     journal = Journal(tmp_path, 4096)
-    journal.mark("a", b"mark")
+    journal.write(MARK, "a", b"mark")
     journal.close()
     assert heir(tmp_path)[0] == [b"mark"]

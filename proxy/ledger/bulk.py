@@ -1,0 +1,59 @@
+"""Many rows as few parameters: what rows of one moment have in common is bound once for all of them. Pure; it makes texts
+for SQLite, and knows no connection.
+
+A parameter that is bound costs SQLite's driver about as much as a column that is written; half of a call's columns are the
+same in nearly all calls that come together. Columns say so themselves (`info={"shared": True}`, see `tables.py`).
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import chain, islice
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Table
+
+AT_ONCE = 64  # rows of one statement; the driver keeps as many compiled
+FEW = 3  # rows that have less company than this go in with others that have none
+Values = tuple[Any, ...]
+
+
+class Bulk:
+    """INSERTs into one table that leave rows alone which are there already."""
+
+    def __init__(self, table: Table) -> None:
+        columns = list(table.columns)
+        shared = [place for place, column in enumerate(columns) if column.info.get("shared")]
+        own = [place for place in range(len(columns)) if place not in shared]
+        self._shared, self._own = itemgetter(*shared), itemgetter(*own)
+        self._into = f"INSERT INTO {table.name} ({', '.join(column.name for column in columns)})"
+        names = {place: f"?{number}" for number, place in enumerate(shared, 1)}
+        names |= {place: f"column{number}" for number, place in enumerate(own, 1)}
+        self._select = ", ".join(names[place] for place in range(len(columns)))
+        self._one = f"({', '.join('?' * len(columns))})"
+        self._rest = f"({', '.join('?' * len(own))})"
+        self._plain, self._grouped = lru_cache(AT_ONCE)(self._of_plain), lru_cache(AT_ONCE)(self._of_group)
+
+    def statements(self, rows: Iterable[Values]) -> Iterator[tuple[str, Values, int]]:
+        """Texts, their parameters, and how many rows each has. `rows`, in the table's columns, are looked at as they are
+        needed: who runs one statement after the other keeps the interpreter for no longer than one takes."""
+        left = iter(rows)
+        while part := list(islice(left, AT_ONCE)):
+            groups: dict[Values, list[Values]] = {}
+            for row in part:
+                groups.setdefault(self._shared(row), []).append(row)
+            lonely: list[Values] = []
+            for shared, group in groups.items():
+                if len(group) < FEW:
+                    lonely += group
+                else:
+                    yield self._grouped(len(group)), (*shared, *chain.from_iterable(map(self._own, group))), len(group)
+            if lonely:
+                yield self._plain(len(lonely)), tuple(chain.from_iterable(lonely)), len(lonely)
+
+    def _of_group(self, count: int) -> str:
+        rows = ", ".join([self._rest] * count)
+        return f"{self._into} SELECT {self._select} FROM (VALUES {rows}) WHERE true ON CONFLICT DO NOTHING"
+
+    def _of_plain(self, count: int) -> str:
+        return f"{self._into} VALUES {', '.join([self._one] * count)} ON CONFLICT DO NOTHING"
