@@ -260,12 +260,16 @@ class KvCache:
         """Which of these, the one unused for longest first, is to be overwritten. `taken`: sequences as good as busy.
 
         With a cache for each sequence llama.cpp computes together what stands in consecutive sequences only, so of the
-        half that was not used for longer than the rest, one beside those that run is taken.
+        half that was not used for longer than the rest, one beside those that run is taken, or one with many behind it.
         """
         if self.unified:
             return idle[0]
         busy = {slot.seq for slot in self.slots if slot.busy}.union(taken)
-        return max(idle[: (len(idle) + 1) // 2], key=lambda slot: (slot.seq - 1 in busy) + (slot.seq + 1 in busy))
+        old = idle[: (len(idle) + 1) // 2]
+        room: dict[int, int] = {}  # of these, how many stand in a row from one on
+        for seq in sorted((slot.seq for slot in old), reverse=True):
+            room[seq] = 1 + room.get(seq + 1, 0)
+        return max(old, key=lambda slot: ((slot.seq - 1 in busy) + (slot.seq + 1 in busy), room[slot.seq]))
 
     def _fill(self, main: Slot, source: Slot | None, prompt: Ints, reuse: int, tenant: str) -> int:
         """Makes `main` hold the longest prefix at hand; tokens of the prompt that it then holds."""
