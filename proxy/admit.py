@@ -17,7 +17,7 @@ from proxy.estimate import TEXTUAL, most, prompt_tokens, reserved_tokens, rough_
 from proxy.ledger.prices import PriceTable
 from proxy.limits.hits import HitLog, now_us
 from proxy.limits.reference import Bucket, Measure
-from proxy.limits.said import Told, balance_headers, grant_headers, refusal_headers
+from proxy.limits.said import balance_lines, grant_lines, refusal_headers
 from proxy.limits.store import Ask, Grant, LimitStore, Refusal
 from proxy.ports import Permit
 from proxy.tiers import Tiers
@@ -162,7 +162,7 @@ class Gate:
             tokens = reserved_tokens(call, rough_prompt(call), quota.tokens.capacity)
         asks = quota.asks(tokens)
         limited = key.usd_micro is not None or key.diem_micro is not None or key.vcu_micro is not None
-        balance = await self._purse(call, asks) if limited else []
+        balance = await self._purse(call, asks) if limited else b""
         store = means.store
         grant: Grant | None = None
         if asks:
@@ -172,12 +172,11 @@ class Gate:
             if isinstance(found, Refusal):
                 raise self._refused(call, found)
             grant = found
-            call.told = told = grant_headers(quota, grant, call.dialect)
-            told += balance
+            call.told = grant_lines(quota, grant, call.dialect) + balance
         self.running += 1
         return Held(self, call, store, grant, limited)
 
-    async def _purse(self, call: Call, asks: list[Ask]) -> Told:
+    async def _purse(self, call: Call, asks: list[Ask]) -> bytes:
         """Ask for the most that it can cost, too; gives what is to be said of balances."""
         means, now = self._means, now_us()
         purse = means.budgets.bucket(call.principal, now)
@@ -185,7 +184,7 @@ class Gate:
         asks.append((purse, self._most_cost(call, (await prompt_tokens(call))[0])))
         await means.budgets.ready(purse, now)
         venice = call.dialect is Dialect.VENICE
-        return balance_headers(means.budgets.left(call.principal, now)) if venice else []
+        return balance_lines(means.budgets.left(call.principal, now)) if venice else b""
 
     def _most_cost(self, call: Call, prompt: int) -> int:
         """Micro-USD. Raises BudgetSpent: the price is not known."""

@@ -4,7 +4,6 @@ Every struct is mutable only where a stage fills it in; a Call lives exactly as 
 """
 
 import time
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -183,6 +182,6 @@ class Call:
         self.upload = upload  # multipart files, where the route takes them
         self.plan: Plan | None = None
         self.attempts: list[Attempt] = []
-        self.told: Sequence[tuple[bytes, bytes]] = ()  # headers: what `admit` says of the caller's limits
+        self.told = b""  # what `admit` says of the caller's limits: lines of headers, each with its CRLF
         self.dropped: list[str] = []  # parameters that the serving target cannot take
         self.started = time.perf_counter()

@@ -25,11 +25,11 @@ class Way(Protocol):
         """How often something of the body was written."""
         ...
 
-    async def whole(self, status: int, headers: list[Header], body: bytes) -> None:
-        """A complete answer; its content-length is added."""
+    async def whole(self, status: int, headers: list[Header], body: bytes, lines: bytes = b"") -> None:
+        """A complete answer; its content-length is added. `lines` are more headers, as HTTP/1.1 has them on the wire."""
         ...
 
-    async def begin(self, status: int, headers: list[Header]) -> None: ...
+    async def begin(self, status: int, headers: list[Header], lines: bytes = b"") -> None: ...
 
     async def put(self, data: bytes) -> None:
         """Some of the body; returns once there is room for more."""
@@ -66,6 +66,12 @@ class Outlet(Way, Protocol):
     def cancel(self) -> None:
         """Cancel the watched task: nobody waits for its answer."""
         ...
+
+
+def pairs(lines: bytes) -> list[Header]:
+    """Lines of headers, each with its end, as pairs."""
+    parts = [line.partition(b": ") for line in lines.split(b"\r\n")[:-1]]
+    return [(name, value) for name, _, value in parts]
 
 
 class AsgiOutlet:
@@ -114,12 +120,13 @@ class AsgiOutlet:
         if self._task is not None and not self._task.done():
             self._task.cancel()
 
-    async def whole(self, status: int, headers: list[Header], body: bytes) -> None:
-        await self.begin(status, [*headers, (b"content-length", str(len(body)).encode())])
+    async def whole(self, status: int, headers: list[Header], body: bytes, lines: bytes = b"") -> None:
+        await self.begin(status, [*headers, (b"content-length", str(len(body)).encode())], lines)
         await self.end(body)
 
-    async def begin(self, status: int, headers: list[Header]) -> None:
+    async def begin(self, status: int, headers: list[Header], lines: bytes = b"") -> None:
         self.status = status
+        headers = [*headers, *pairs(lines)]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def put(self, data: bytes) -> None:

@@ -22,7 +22,7 @@ from proxy.media.payload import Payload
 from proxy.ports import Reply
 from proxy.retries import Retries, Trip
 from routes._inbound import unpacked
-from routes._outlet import Header, Outlet, Way
+from routes._outlet import Header, Outlet, Way, pairs
 from routes._send import as_headers, call_headers
 
 if TYPE_CHECKING:
@@ -223,16 +223,16 @@ class Keeping:
         if not self._trip.over:
             self._trip.fail(Conflict("The call that this one repeats was given up."))
 
-    async def whole(self, status: int, headers: list[Header], body: bytes) -> None:
+    async def whole(self, status: int, headers: list[Header], body: bytes, lines: bytes = b"") -> None:
         trip = self._trip
-        trip.begin(status, headers)
+        trip.begin(status, [*headers, *pairs(lines)])
         trip.add(body)
         trip.end()
-        await self._outlet.whole(status, headers, body)
+        await self._outlet.whole(status, headers, body, lines)
 
-    async def begin(self, status: int, headers: list[Header]) -> None:
-        self._trip.begin(status, headers)
-        await self._outlet.begin(status, headers)
+    async def begin(self, status: int, headers: list[Header], lines: bytes = b"") -> None:
+        self._trip.begin(status, [*headers, *pairs(lines)])
+        await self._outlet.begin(status, headers, lines)
 
     async def put(self, data: bytes) -> None:
         self._trip.add(data)
@@ -299,7 +299,7 @@ class Recorded:
             raise
         if not flight.status:
             told = as_headers([("content-type", self.content_type), *self.headers])
-            flight.begin(self.status, [*told, *call_headers(self._call)])
+            flight.begin(self.status, [*told, *call_headers(self._call), *pairs(self._call.told)])
         if frame:
             flight.add(frame)
         if reply.ending is not None or not frame:

@@ -74,9 +74,9 @@ async def send_reply(call: Call, reply: Reply, outlet: Way, accepts: str | None,
         elif reply.ending is not None:
             if accepts and len(frame) >= PACK_FROM and reply.content_type.startswith(_PACKABLE):
                 frame = await _packed_for(accepts, frame, headers)
-            await outlet.whole(reply.status, headers, frame)
+            await outlet.whole(reply.status, headers, frame, call.told)
             return
-        await outlet.begin(reply.status, headers)
+        await outlet.begin(reply.status, headers, call.told)
         await _pump(reply, frame, outlet, keepalive_s)
     finally:
         reply.close()
@@ -170,7 +170,6 @@ def call_headers(call: Call) -> list[Header]:
         )
         if call.dialect is Dialect.VENICE:
             headers.append((b"x-venice-model-id", header_value(call.plan.model.id)))
-    headers += call.told
     if call.dropped:
         headers.append((b"x-traghetto-dropped", header_value(", ".join(call.dropped))))
     return headers

@@ -1,6 +1,8 @@
-"""What the calls of one key to one model are counted by: their buckets, prepared, so that a call fills in its tokens and no more.
+"""What the calls of one key to one model are counted by: their buckets, and what answers say of them, prepared, so that a call
+fills in its figures and no more.
 
-It knows buckets and what each of them is asked for, no store and no call. Immutable; one for each key and model of a snapshot.
+It knows buckets, what each of them is asked for and the names of headers, no store and no call. Immutable; one for each key
+and model of a snapshot.
 """
 
 from collections.abc import Iterable
@@ -12,10 +14,13 @@ _REQUESTS = (Measure.RPM, Measure.RPD)
 
 
 class Quota:
-    """`buckets` in the order of the configuration. Asked for are first those of requests, `requests` of them, then those that
-    a call takes one of, and last, where a call has tokens, `tokens`: so the places in a Grant are known beforehand."""
+    """`buckets` in the order of the configuration. Asked for are first those of requests (`requests`), then those that a call
+    takes one of, and last, where a call has tokens, `tokens`: so the places in a Grant are known beforehand.
 
-    __slots__ = ("_ones", "buckets", "place", "requests", "tokens")
+    `lines` belong to `requests`, `token_lines` to `tokens`: headers with places for what is left and when it is full again.
+    """
+
+    __slots__ = ("_ones", "buckets", "lines", "place", "requests", "token_lines", "tokens")
 
     def __init__(self, buckets: Iterable[Bucket]) -> None:
         self.buckets = tuple(buckets)
@@ -23,8 +28,10 @@ class Quota:
         ones.sort(key=lambda bucket: bucket.measure not in _REQUESTS)
         self.requests = [bucket for bucket in ones if bucket.measure in _REQUESTS]
         self.tokens = next((bucket for bucket in self.buckets if bucket.measure is Measure.TPM), None)
-        self._ones: list[Ask] = [(bucket, 1) for bucket in ones]
         self.place = len(ones)  # of the tokens
+        self.lines = [_lines(b"requests", bucket) for bucket in self.requests]
+        self.token_lines = b"" if self.tokens is None else _lines(b"tokens", self.tokens)
+        self._ones: list[Ask] = [(bucket, 1) for bucket in ones]
 
     def asks(self, tokens: int | None = None) -> list[Ask]:
         """What a call asks for, in a list of its own; None: it has no tokens."""
@@ -32,3 +39,8 @@ class Quota:
         if tokens is not None and self.tokens is not None:
             asks.append((self.tokens, tokens))
         return asks
+
+
+def _lines(what: bytes, bucket: Bucket) -> bytes:
+    names = [b"x-ratelimit-%b-%b: " % (which, what) for which in (b"limit", b"remaining", b"reset")]
+    return b"%b%d\r\n%b%%d\r\n%b%%b\r\n" % (names[0], bucket.capacity, names[1], names[2])

@@ -12,47 +12,33 @@ from proxy.limits.reference import Bucket, Measure
 from proxy.limits.store import Grant, Refusal
 
 Headers = list[tuple[str, str]]
-Told = list[tuple[bytes, bytes]]  # as they are sent
 _REQUESTS = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
 _TOKENS = ("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens")
 _VENICE = Dialect.VENICE
-_LIMIT, _REMAINING, _RESET = (name.encode() for name in _REQUESTS)
-_LIMIT_T, _REMAINING_T, _RESET_T = (name.encode() for name in _TOKENS)
 
 
-def grant_headers(quota: Quota, grant: Grant, dialect: Dialect, clock: Callable[[], int] = now_us) -> Told:
-    """Of what was reserved: the tightest bucket of requests (in proportion), and of tokens. For every call: no step too
-    many."""
-    told: Told = []
-    left, requests = grant.left, quota.requests
+def grant_lines(quota: Quota, grant: Grant, dialect: Dialect, clock: Callable[[], int] = now_us) -> bytes:
+    """Of what was reserved: the tightest bucket of requests (in proportion), and of tokens, as lines of headers. For every
+    call: no step too many."""
+    left, requests, told = grant.left, quota.requests, b""
     if requests:
-        bucket, have = requests[0], left[0]
+        tightest, bucket, have = 0, requests[0], left[0]
         for place in range(1, len(requests)):
             other = requests[place]
             if left[place] * bucket.capacity < have * other.capacity:
-                bucket, have = other, left[place]
-        full_us = -(-(bucket.capacity - have) * bucket.q // bucket.p) if bucket.p else 0
-        told.append((_LIMIT, b"%d" % bucket.capacity))
-        told.append((_REMAINING, b"%d" % have if have > 0 else b"0"))
-        short = 0 < full_us <= 999_000 and dialect is not _VENICE
-        told.append((_RESET, b"%dms" % -(-full_us // 1000) if short else _reset(True, full_us, dialect, clock)))
+                tightest, bucket, have = place, other, left[place]
+        told = quota.lines[tightest] % (have if have > 0 else 0, _reset(True, bucket, have, dialect, clock))
     place = quota.place
-    if place < len(left) and quota.tokens is not None and grant.asks[place][0] is quota.tokens:
-        bucket, have = quota.tokens, left[place]
-        full_us = -(-(bucket.capacity - have) * bucket.q // bucket.p) if bucket.p else 0
-        told.append((_LIMIT_T, b"%d" % bucket.capacity))
-        told.append((_REMAINING_T, b"%d" % have if have > 0 else b"0"))
-        short = 0 < full_us <= 999_000 and dialect is not _VENICE
-        told.append((_RESET_T, b"%dms" % -(-full_us // 1000) if short else _reset(False, full_us, dialect, clock)))
+    if place < len(left) and (tokens := quota.tokens) is not None and grant.asks[place][0] is tokens:
+        have = left[place]
+        told += quota.token_lines % (have if have > 0 else 0, _reset(False, tokens, have, dialect, clock))
     return told
 
 
-def balance_headers(balance: Mapping[str, float]) -> Told:
+def balance_lines(balance: Mapping[str, float]) -> bytes:
     """Venice's: what each currency had before the call."""
-    told = []
-    for currency, amount in balance.items():
-        told.append((f"x-venice-balance-{currency}".encode(), f"{amount:.6f}".rstrip("0").rstrip(".").encode()))
-    return told
+    shown = {currency: f"{amount:.6f}".rstrip("0").rstrip(".") for currency, amount in balance.items()}
+    return "".join(f"x-venice-balance-{currency}: {amount}\r\n" for currency, amount in shown.items()).encode()
 
 
 def refusal_headers(refusal: Refusal, dialect: Dialect, now_us: int) -> Headers:
@@ -67,20 +53,18 @@ def refusal_headers(refusal: Refusal, dialect: Dialect, now_us: int) -> Headers:
 
 
 def _three(names: tuple[str, str, str], bucket: Bucket, left: int, dialect: Dialect, now_us: int) -> Headers:
+    reset = _reset(names is _REQUESTS, bucket, left, dialect, lambda: now_us)
+    return [(names[0], str(bucket.capacity)), (names[1], str(left if left > 0 else 0)), (names[2], reset.decode())]
+
+
+def _reset(requests: bool, bucket: Bucket, left: int, dialect: Dialect, clock: Callable[[], int]) -> bytes:
+    """When the bucket is full again."""
     full_us = -(-(bucket.capacity - left) * bucket.q // bucket.p) if bucket.p else 0
-    return [
-        (names[0], str(bucket.capacity)),
-        (names[1], str(left if left > 0 else 0)),
-        (names[2], _reset(names is _REQUESTS, full_us, dialect, lambda: now_us).decode()),
-    ]
-
-
-def _reset(requests: bool, reset_us: int, dialect: Dialect, clock: Callable[[], int]) -> bytes:
     if dialect is not _VENICE:
-        return duration(reset_us).encode()
+        return b"%dms" % -(-full_us // 1000) if 0 < full_us <= 999_000 else duration(full_us).encode()
     if requests:
-        return b"%d" % -(-(clock() + reset_us) // 1_000_000)
-    return b"%d" % -(-reset_us // 1_000_000)
+        full_us += clock()
+    return b"%d" % -(-full_us // 1_000_000)
 
 
 def duration(us: int) -> str:

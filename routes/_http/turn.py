@@ -157,9 +157,9 @@ class Turn:
     def unwatch(self) -> None:
         self._watched = False
 
-    async def whole(self, status: int, headers: list[Header], body: bytes) -> None:
+    async def whole(self, status: int, headers: list[Header], body: bytes, lines: bytes = b"") -> None:
         self.status = status
-        head = [_line(status), self._connection.date, *[b"%b: %b\r\n" % header for header in headers]]
+        head = [_line(status), self._connection.date, lines, *[b"%b: %b\r\n" % header for header in headers]]
         head.append(b"content-length: %d\r\n\r\n" % len(body) if self.keep_alive else _closing(len(body)))
         if not self._head_only:
             head.append(body)
@@ -169,9 +169,9 @@ class Turn:
             if self._connection.full:
                 await self._connection.drained()
 
-    async def begin(self, status: int, headers: list[Header]) -> None:
+    async def begin(self, status: int, headers: list[Header], lines: bytes = b"") -> None:
         self.status = status
-        head = [_line(status), self._connection.date]
+        head = [_line(status), self._connection.date, lines]
         framed = status in _BODILESS or status < 200
         for name, value in headers:
             head.append(b"%b: %b\r\n" % (name, value))

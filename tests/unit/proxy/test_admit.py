@@ -94,7 +94,8 @@ async def settled(permit: Permit, usage: Usage | None) -> None:
 
 
 def told(call: Call) -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in call.told}
+    assert not call.told or call.told.endswith(b"\r\n")
+    return dict(line.split(": ") for line in call.told.decode().split("\r\n")[:-1])
 
 
 async def done(permit: Permit, what: str) -> None:

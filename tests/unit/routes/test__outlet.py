@@ -32,6 +32,9 @@ async def test_a_whole_answer_and_one_in_pieces() -> None:
     assert channel.sent[0]["headers"] == [(b"x-a", b"b"), (b"content-length", b"4")]
     assert channel.sent[1] == {"type": "http.response.body", "body": b"four", "more_body": False}
     channel.sent.clear()
+    await outlet.whole(200, [(b"x-a", b"b")], b"", b"x-one: 1: 2\r\nx-two: \r\n")
+    assert channel.sent[0]["headers"][2:] == [(b"x-one", b"1: 2"), (b"x-two", b"")]
+    channel.sent.clear()
     await outlet.begin(200, [])
     assert not outlet.offer(b"now"), "ASGI cannot take it without waiting"
     await outlet.put(b"one")

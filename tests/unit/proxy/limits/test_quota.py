@@ -25,3 +25,13 @@ def test_each_call_has_a_list_of_its_own() -> None:
     quota = Quota([RPM])
     quota.asks().append((TPM, 5))
     assert quota.asks() == [(RPM, 1)]
+
+
+def test_what_answers_say_has_places_for_what_is_left_and_when_it_is_full() -> None:
+    quota = Quota([SLOTS, TPM, RPM, RPD])
+    assert [line.split(b"\r\n")[0] for line in quota.lines] == [
+        b"x-ratelimit-limit-requests: 60", b"x-ratelimit-limit-requests: 10"
+    ]  # fmt: skip
+    assert quota.token_lines % (7, b"1s") == (
+        b"x-ratelimit-limit-tokens: 6000\r\nx-ratelimit-remaining-tokens: 7\r\nx-ratelimit-reset-tokens: 1s\r\n"
+    )

@@ -54,6 +54,20 @@ async def test_a_whole_answer_leaves_in_one_piece() -> None:
 
 
 @pytest.mark.asyncio
+async def test_lines_that_are_ready_leave_as_they_are() -> None:
+    for stream in (False, True):
+        line = Line()
+        one = turn(line)
+        if stream:
+            await one.begin(200, [(b"x", b"y")], b"a: 1\r\nb: 2\r\n")
+            await one.end(b"body")
+        else:
+            await one.whole(200, [(b"x", b"y")], b"body", b"a: 1\r\nb: 2\r\n")
+        head = line.written.partition(b"\r\n\r\n")[0].split(b"\r\n")
+        assert head[2:5] == [b"a: 1", b"b: 2", b"x: y"]
+
+
+@pytest.mark.asyncio
 async def test_head_and_the_last_answer_of_a_connection() -> None:
     line = Line()
     await turn(line, "HEAD", keep=False).whole(200, [], b"body")
