@@ -62,6 +62,13 @@ class Inbound:
         raw = self.scope.get("query_string", b"")
         return dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True)) if raw else {}
 
+    def at_hand(self, limit: int) -> bytes | None:
+        """# fast path: the body, if all of it is here and it is not packed; else None. Raises BodyTooLarge."""
+        data = None if b"content-encoding" in self.headers else self.outlet.body()
+        if data is not None and len(data) > limit:
+            raise _too_large(limit)
+        return data
+
     async def body(self, limit: int) -> bytes:
         """The whole body, unpacked.
 

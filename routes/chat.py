@@ -10,7 +10,9 @@ from routes._inbound import Inbound
 async def create(inbound: Inbound, desk: Desk) -> Call:
     """Decode and check the head; the rest travels as bytes."""
     inbound.json_type()
-    raw = await inbound.body(desk.max_body)
+    raw = inbound.at_hand(desk.max_body)
+    if raw is None:
+        raw = await inbound.body(desk.max_body)
     fields = fields_of(raw)
     venice = inbound.dialect is Dialect.VENICE
     request = head_of(raw, VeniceChatRequest if venice else ChatRequest)

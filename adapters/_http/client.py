@@ -129,9 +129,13 @@ class HttpResponse:
             raise
         return b""
 
+    def at_hand(self) -> bytes | None:
+        """# fast path: the body, if all of it has come already (and is not packed), without a coroutine; else None."""
+        return self._source.rest() if self._decoder is None else None
+
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises TransportError, `too_large` (and closes) if it has more than `limit` bytes."""
-        data = self._source.rest() if self._decoder is None else None
+        data = self.at_hand()
         if data is not None and len(data) <= limit:
             return data
         data = data or await self.chunk()

@@ -112,14 +112,14 @@ class Exchange:
 
     async def head(self) -> None:
         """Wait for the response head. Raises the exchange's failure."""
-        while not self._headers_done:
-            if self.error is not None:
-                raise self._failure()
-            self._waiter = self.loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+        while not self.answered():
+            await self.change()
+
+    def answered(self) -> bool:
+        """Whether the response head is here. Raises the exchange's failure."""
+        if self.error is not None and not self._headers_done:
+            raise self._failure()
+        return self._headers_done
 
     async def chunk(self) -> bytes:
         """All body bytes that are there, waiting for the first; b"" once the body is complete.
@@ -133,7 +133,7 @@ class Exchange:
                 raise TransportError("closed", "released by the reader", sent=True, response_started=True)
             if self.error is not None:
                 raise self._failure()
-            await self._wait()
+            await self.change()
         data = self._pop()
         if self._paused:
             self._read_on()
@@ -158,7 +158,7 @@ class Exchange:
                 elif self.error is not None:
                     raise self._failure()
                 else:
-                    await self._wait()
+                    await self.change()
         finally:
             self._sink = None
 
@@ -199,14 +199,12 @@ class Exchange:
             self.fail(TransportError("closed", "closed by the reader", sent=self.sent, response_started=self.started))
         self._body.clear()
 
-    async def _wait(self) -> None:
-        if self._waiter is not None:
+    def change(self) -> "asyncio.Future[None]":
+        """For the reader: done as soon as there is anything new. A future and no coroutine, which each call would pay for."""
+        if self._waiter is not None and not self._waiter.done():
             raise RuntimeError("one reader at a time")
-        self._waiter = self.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        self._waiter = waiter = self.loop.create_future()
+        return waiter
 
     def _failure(self) -> BaseException:
         assert self.error is not None

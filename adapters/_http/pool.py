@@ -23,7 +23,7 @@ class Pool:
     def __init__(
         self, origin: Origin, *, verify: bool | str, limit: int, max_idle: int, keepalive_expiry_s: float
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._origin = origin
         self._verify = verify
         self._limit = limit
@@ -58,7 +58,7 @@ class Pool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.usable and connection.expires_at > self._loop.time():
+            if connection.usable and connection.expires_at > self.loop.time():
                 return connection
             connection.abort()
         return None
@@ -70,7 +70,7 @@ class Pool:
 
         Raises TransportError: pool_timeout, total_timeout, connect, connect_timeout, tls, closed.
         """
-        until = self._loop.time() + span(timeouts.pool_s)
+        until = self.loop.time() + span(timeouts.pool_s)
         while True:
             if self._closed:
                 raise TransportError("closed", "the client is closed")
@@ -92,10 +92,10 @@ class Pool:
             first = True
 
     async def _wait(self, until: float, deadline: float, first: bool) -> Connection | None:
-        waiter: asyncio.Future[Connection | None] = self._loop.create_future()
+        waiter: asyncio.Future[Connection | None] = self.loop.create_future()
         (self._waiters.appendleft if first else self._waiters.append)(waiter)
         when = min(until, deadline)
-        timer = self._loop.call_at(when, give_up, waiter, until <= deadline) if when != math.inf else None
+        timer = self.loop.call_at(when, give_up, waiter, until <= deadline) if when != math.inf else None
         try:
             return await waiter
         except BaseException:
@@ -110,7 +110,7 @@ class Pool:
 
     async def _dial(self, timeouts: Timeouts, deadline: float) -> Connection:
         """Dial in a slot that is already counted."""
-        left = deadline - self._loop.time()
+        left = deadline - self.loop.time()
         connect_s = span(timeouts.connect_s)
         try:
             if left <= 0:
@@ -129,7 +129,7 @@ class Pool:
         return connection
 
     def _make(self) -> Connection:
-        return Connection(self._loop, self)
+        return Connection(self.loop, self)
 
     def _give_back(self, granted: Connection | None) -> None:
         if granted is None:
@@ -164,7 +164,7 @@ class Pool:
             if not waiter.done():
                 waiter.set_result(connection)
                 return
-        now = self._loop.time()
+        now = self.loop.time()
         expires_at = now + self._expiry_s
         if connection.expires_at == 0.0 or connection.expires_at > expires_at:
             connection.expires_at = expires_at
@@ -173,7 +173,7 @@ class Pool:
             return
         self._idle.append(connection)
         if self._sweeper is None:
-            self._sweeper = self._loop.call_later(self._expiry_s, self._sweep)
+            self._sweeper = self.loop.call_later(self._expiry_s, self._sweep)
 
     def forget(self, connection: Connection) -> None:
         """A connection was closed; if it had been dialled successfully, its slot is free."""
@@ -191,12 +191,12 @@ class Pool:
 
     def _sweep(self) -> None:
         self._sweeper = None
-        now = self._loop.time()
+        now = self.loop.time()
         for connection in [c for c in self._idle if c.expires_at <= now + 0.001 or not c.usable]:
             connection.abort()
         if self._idle:
             first = min(c.expires_at for c in self._idle)
-            self._sweeper = self._loop.call_at(first, self._sweep)
+            self._sweeper = self.loop.call_at(first, self._sweep)
 
     async def aclose(self) -> None:
         """Close every connection, busy ones too, fail every waiter, and wait until the sockets are gone."""
@@ -211,7 +211,7 @@ class Pool:
         for connection in list(self._alive):
             connection.abort()
         if self._alive:
-            self._emptied = self._loop.create_future()
+            self._emptied = self.loop.create_future()
             try:
                 async with asyncio.timeout(1.0):
                     await self._emptied

@@ -80,7 +80,7 @@ class NativeTransport(httpx.AsyncBaseTransport):
         Raises TransportError, or what the body's iterator raised. Cancelling it closes the socket.
         """
         pool = self.pool(origin)
-        loop = asyncio.get_running_loop()
+        loop = pool.loop
         deadline = loop.time() + span(timeouts.total_s)
         # A body that can be read once never rides on a connection that might be stale.
         once = not isinstance(request.body, bytes)
@@ -88,7 +88,8 @@ class NativeTransport(httpx.AsyncBaseTransport):
         reused, began = connection.served > 0, loop.time()
         exchange = _begun(loop, connection, request, timeouts, deadline)
         try:
-            await exchange.head()
+            while not exchange.answered():
+                await exchange.change()
         except TransportError as error:
             exchange.close()
             if not (reused and stale(request.method, error, loop.time() - began)):

@@ -65,7 +65,10 @@ class OpenAI:
         try:
             if call.stream:
                 return await self._stream(call, response)
-            return await self._whole(call, response)
+            here = response.at_hand()  # what is buffered is never longer than an answer may be
+            answer = here if here is not None else await response.read(MAX_ANSWER)
+            response.close()
+            return self._whole(call, response, answer)
         except TransportError as error:
             response.close()
             raise transport_fault(error, self.name) from None
@@ -166,9 +169,8 @@ class OpenAI:
 
     # ── in ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _whole(self, call: Call, response: HttpResponse) -> Whole:
-        body = await response.read(MAX_ANSWER)
-        response.close()
+    def _whole(self, call: Call, response: HttpResponse, body: bytes) -> Whole:
+        del response  # for kinds that pass its headers on
         assert call.plan is not None
         if not call.plan.features.strip_thinking and (ready := whole.passed(body, call.plan.model.id)) is not None:
             return Whole(*ready)

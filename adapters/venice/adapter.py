@@ -125,8 +125,8 @@ class Venice(Accented):
     async def _speak(self, call: Call, target: Target) -> Stream:
         return await speak(call, target, self._send, self.name)
 
-    async def _whole(self, call: Call, response: HttpResponse) -> Whole:
-        reply = await super()._whole(call, response)
+    def _whole(self, call: Call, response: HttpResponse, body: bytes) -> Whole:
+        reply = super()._whole(call, response, body)
         reply.headers += passed_on(response.headers, call.dialect)
         return reply
 

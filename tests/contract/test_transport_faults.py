@@ -177,7 +177,7 @@ async def test_five_hundred_random_faults_leak_nothing(line: Line) -> None:
             if len(tasks) >= 16:
                 _, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait(tasks)
-        assert ends["complete"] > 50
+        assert ends["complete"] > 20, ends
         assert len(ends) >= 4, ends
         assert server.peak <= 8 + 2  # a closed one may still be on its way out as the server sees it
         if client._native is not None:

@@ -30,5 +30,11 @@ class ChatsThroughUs(ChatModelIntegrationTests):  # type: ignore[type-arg]
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        fixed = {"base_url": self.base_url, "api_key": "k", "model": self.served, "stream_usage": True, "max_retries": 0}
+        fixed = {
+            "base_url": self.base_url,
+            "api_key": "k",
+            "model": self.served,
+            "stream_usage": True,
+            "max_retries": 0,
+        }
         return fixed | self.settings

@@ -119,3 +119,20 @@ def test_json_types(type_: str) -> None:
 
 def test_query() -> None:
     assert inbound([]).query() == {"a": "2", "b": ""}
+
+
+class Here:
+    """An outlet whose request has come whole."""
+
+    def body(self) -> bytes:
+        return TEXT
+
+
+@pytest.mark.parametrize(("encoding", "limit", "found"), [(None, 10_000, TEXT), (b"gzip", 10_000, None)])
+def test_a_body_that_is_here(encoding: bytes | None, limit: int, found: bytes | None) -> None:
+    headers = [] if encoding is None else [(b"content-encoding", encoding)]
+    inbound = Inbound({"headers": headers}, None, Here(), Dialect.OPENAI, "req_1")  # type: ignore[arg-type, typeddict-item]
+    assert inbound.at_hand(limit) == found
+    if found is not None:
+        with pytest.raises(BodyTooLarge):
+            inbound.at_hand(len(TEXT) - 1)

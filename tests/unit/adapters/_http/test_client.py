@@ -125,6 +125,19 @@ async def test_decoding() -> None:
 
 
 @pytest.mark.asyncio
+async def test_what_is_here_needs_no_waiting() -> None:
+    """A packed body does, and one that has not ended."""
+    source = Canned([b"ab", b"c"])
+    assert response(source).at_hand() is None
+    source.complete = True
+    assert response(source).at_hand() == b"abc"
+    packed = Canned([gzip.compress(b"abc")], b"gzip")
+    packed.complete = True
+    assert response(packed).at_hand() is None
+    assert await response(packed).read(10) == b"abc"
+
+
+@pytest.mark.asyncio
 async def test_a_bomb_stops_at_the_limit() -> None:
     """The limit counts what it becomes, not what it was."""
     source = Canned([gzip.compress(bytes(50_000_000))], b"gzip")
