@@ -135,7 +135,8 @@ class Held(msgspec.Struct, eq=False):
         grant = self._grant
         if grant is None:
             return
-        spent = {_TPM: bill.usage.total_tokens}
+        usage = bill.usage
+        spent = {_TPM: usage.prompt_tokens + usage.completion_tokens}
         if self._budget and (amount := bill.amount_micro) is not None:
             spent[_BUDGET] = amount
         self._store.settle(grant, spent)
@@ -157,10 +158,9 @@ class Gate:
         means, key = self._means, call.principal
         assert call.plan is not None
         quota = means.rules.tiers.quota(key, call.plan.model)
-        tokens = None
-        if quota.tokens is not None and call.operation in TEXTUAL:
-            tokens = reserved_tokens(call, rough_prompt(call), quota.tokens.capacity)
-        asks = quota.asks(tokens)
+        asks = quota.ones.copy()
+        if (tokens := quota.tokens) is not None and call.operation in TEXTUAL:
+            asks.append((tokens, reserved_tokens(call, rough_prompt(call), tokens.capacity)))
         limited = key.usd_micro is not None or key.diem_micro is not None or key.vcu_micro is not None
         balance = await self._purse(call, asks) if limited else b""
         store = means.store

@@ -99,13 +99,10 @@ class MemoryStore:
     async def reserve(self, asks: Sequence[Ask]) -> Grant | Refusal:
         return self.reserve_now(asks)
 
-    def settle(self, grant: Grant, used: Used) -> None:
-        self._end(grant, used)
-
     def cancel(self, grant: Grant) -> None:
-        self._end(grant, None)
+        self.settle(grant, None)
 
-    def _end(self, grant: Grant, used: Used | None) -> None:
+    def settle(self, grant: Grant, used: Used | None) -> None:
         if not grant.open:
             return
         grant.open = False

@@ -15,12 +15,13 @@ _REQUESTS = (Measure.RPM, Measure.RPD)
 
 class Quota:
     """`buckets` in the order of the configuration. Asked for are first those of requests (`requests`), then those that a call
-    takes one of, and last, where a call has tokens, `tokens`: so the places in a Grant are known beforehand.
+    takes one of (both are `ones`, to be copied), and last, where a call has tokens, `tokens`: so the places in a Grant are
+    known beforehand.
 
     `lines` belong to `requests`, `token_lines` to `tokens`: headers with places for what is left and when it is full again.
     """
 
-    __slots__ = ("_ones", "buckets", "lines", "place", "requests", "token_lines", "tokens")
+    __slots__ = ("buckets", "lines", "ones", "place", "requests", "token_lines", "tokens")
 
     def __init__(self, buckets: Iterable[Bucket]) -> None:
         self.buckets = tuple(buckets)
@@ -31,14 +32,7 @@ class Quota:
         self.place = len(ones)  # of the tokens
         self.lines = [_lines(b"requests", bucket) for bucket in self.requests]
         self.token_lines = b"" if self.tokens is None else _lines(b"tokens", self.tokens)
-        self._ones: list[Ask] = [(bucket, 1) for bucket in ones]
-
-    def asks(self, tokens: int | None = None) -> list[Ask]:
-        """What a call asks for, in a list of its own; None: it has no tokens."""
-        asks = self._ones.copy()
-        if tokens is not None and self.tokens is not None:
-            asks.append((self.tokens, tokens))
-        return asks
+        self.ones: list[Ask] = [(bucket, 1) for bucket in ones]
 
 
 def _lines(what: bytes, bucket: Bucket) -> bytes:

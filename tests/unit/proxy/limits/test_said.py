@@ -29,9 +29,14 @@ def asked(*asks: tuple[Bucket, int]) -> Grant | Refusal:
     return MemoryStore(clock=lambda: 5).reserve_now(asks)
 
 
+def asks_of(quota: Quota, tokens: int | None) -> list[tuple[Bucket, int]]:
+    more = [] if tokens is None or quota.tokens is None else [(quota.tokens, tokens)]
+    return [*quota.ones, *more]
+
+
 def told(dialect: Dialect, *buckets: Bucket, tokens: int | None = None) -> dict[str, str]:
     quota = Quota(buckets)
-    grant = asked(*quota.asks(tokens))
+    grant = asked(*asks_of(quota, tokens))
     assert isinstance(grant, Grant)
     return read(grant_lines(quota, grant, dialect, lambda: NOW))
 
@@ -72,7 +77,7 @@ def test_a_call_without_tokens_is_told_none() -> None:
     purse = Bucket("k", "", Measure.BUDGET, 500)
     store, quota = MemoryStore(clock=lambda: 5), Quota([tpm, rpm])
     store.seed(purse, 0)
-    grant = store.reserve_now([*quota.asks(), (purse, 7)])
+    grant = store.reserve_now([*quota.ones, (purse, 7)])
     assert isinstance(grant, Grant)
     assert list(read(grant_lines(quota, grant, Dialect.OPENAI))) == [
         "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"
@@ -82,7 +87,7 @@ def test_a_call_without_tokens_is_told_none() -> None:
 def test_what_is_overdrawn_is_nothing_left() -> None:
     tpm = Bucket("k", "m", Measure.TPM, 60)
     quota = Quota([tpm])
-    grant = Grant(quota.asks(1), [0], [-30])
+    grant = Grant(asks_of(quota, 1), [0], [-30])
     said = read(grant_lines(quota, grant, Dialect.OPENAI))
     assert (said["x-ratelimit-remaining-tokens"], said["x-ratelimit-reset-tokens"]) == ("0", "1m30s")
 
