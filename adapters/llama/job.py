@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from adapters.llama.constraint import Constraint, Grammar
-from adapters.llama.kv import Lease, Slot
 from adapters.llama.sampling import Chooser
+from adapters.llama.slots import Lease, Slot
 from adapters.llama.spec import Sampling, Usage
 from adapters.llama.text import Splitter, SplitterOptions
 from adapters.llama.vision.native import Picture

@@ -9,12 +9,9 @@ import time
 from collections.abc import Collection
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
+from adapters.llama.slots import Cells, Ints, Lease, Slot
 
-from adapters.llama.vision.marks import whole
-
-Ints = npt.NDArray[np.int32]
+_LITTLE = 256  # tokens that are soon read again
 
 
 class Memory(Protocol):
@@ -41,108 +38,6 @@ class Tier(Protocol):
     def restore(self, slot: "Slot", prompt: Ints, tenant: str) -> int:
         """Loads that entry into an empty slot; how many of its tokens are the prompt's, 0 if it could not."""
         ...
-
-
-def common_prefix(a: Ints, b: Ints) -> int:
-    """How many leading tokens are the same."""
-    size = min(len(a), len(b))
-    differs = a[:size] != b[:size]
-    at = int(differs.argmax()) if size else 0
-    same = at if size and differs[at] else size
-    return whole(a, b, same) if same and a[same - 1] < 0 else same
-
-
-class Slot:
-    """A sequence of llama.cpp and the tokens in it."""
-
-    __slots__ = ("_tokens", "busy", "cells", "n", "seq", "tenant", "used_at")
-
-    def __init__(self, seq: int, capacity: int) -> None:
-        self.seq = seq
-        self.n = 0
-        self.busy = False
-        self.used_at = 0.0
-        self.tenant = ""
-        self._tokens = np.zeros(capacity, dtype=np.int32)
-        self.cells = np.zeros(capacity, dtype=np.int32)  # unified mode: which cell holds which position
-
-    @property
-    def tokens(self) -> Ints:
-        return self._tokens[: self.n]
-
-    def push(self, token: int) -> None:
-        self._tokens[self.n] = token
-        self.n += 1
-
-    def write(self, tokens: Ints) -> None:
-        """Appends; positions are implied."""
-        end = self.n + len(tokens)
-        self._tokens[self.n : end] = tokens
-        self.n = end
-
-    def prefix(self, prompt: Ints) -> int:
-        """How many leading tokens are the same."""
-        return common_prefix(self.tokens, prompt)
-
-
-class Cells:
-    """Unified mode: counts shared cells once, as llama.cpp does, by giving each position a cell of our own."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.free = size
-        self._refs = np.zeros(size, dtype=np.int32)
-        self._stack = np.arange(size, dtype=np.int32)
-
-    def take(self, slot: Slot, start: int, count: int) -> None:
-        """Fresh cells for positions from `start`."""
-        if count > self.free:
-            raise RuntimeError("more cells taken than were reserved")
-        ids = self._stack[self.free - count : self.free]
-        self._refs[ids] = 1
-        slot.cells[start : start + count] = ids
-        self.free -= count
-
-    def take_one(self, slot: Slot) -> None:
-        """A cell for the next position."""
-        if not self.free:
-            raise RuntimeError("more cells taken than were reserved")
-        self.free -= 1
-        cell = self._stack[self.free]
-        self._refs[cell] = 1
-        slot.cells[slot.n] = cell
-
-    def share(self, source: Slot, target: Slot, count: int) -> None:
-        ids = source.cells[:count]
-        target.cells[:count] = ids
-        self._refs[ids] += 1
-
-    def drop(self, slot: Slot, start: int) -> None:
-        ids = slot.cells[start : slot.n]
-        self._refs[ids] -= 1
-        freed = ids[self._refs[ids] == 0]
-        self._stack[self.free : self.free + len(freed)] = freed
-        self.free += len(freed)
-
-    def held_by(self, slots: list[Slot], source: Slot | None, count: int) -> int:
-        """Distinct cells under `slots`, plus the first `count` of `source`."""
-        marks = np.zeros(self.size, dtype=bool)
-        for slot in slots:
-            marks[slot.cells[: slot.n]] = True
-        if source is not None:
-            marks[source.cells[:count]] = True
-        return int(np.count_nonzero(marks))
-
-
-class Lease:
-    """What a call holds: one slot per choice, `reused` prompt tokens, and cells set aside but not yet used."""
-
-    __slots__ = ("outstanding", "reused", "slots")
-
-    def __init__(self, slots: list[Slot], reused: int, outstanding: int) -> None:
-        self.slots = slots
-        self.reused = reused
-        self.outstanding = outstanding
 
 
 class KvCache:
@@ -220,9 +115,9 @@ class KvCache:
             free.remove(rest[-1])
         if len(rest) < n - 1 and source is not None and source is not main and not source.busy:
             rest.append(source)  # its content is copied before it is overwritten
-        reused = self._fill(
-            main, source if copied else None, prompt, reuse if (copied or main is source) else 0, tenant
-        )
+        if not copied and main is not source:
+            reuse = self._usable(main, prompt[:-1], tenant)  # what templates begin with, at the least
+        reused = self._fill(main, source if copied else None, prompt, reuse, tenant)
         need = len(prompt) - reused + n * decode
         if self.cells is not None and reused < reuse:  # less could be kept than was promised: look again
             held = self.cells.held_by([s for s in self.slots if s.busy or s is main], None, 0)
@@ -259,8 +154,8 @@ class KvCache:
     def _spare(self, idle: list[Slot], taken: Collection[int] = ()) -> Slot:
         """Which of these, the one unused for longest first, is to be overwritten. `taken`: sequences as good as busy.
 
-        With a cache for each sequence llama.cpp computes together what stands in consecutive sequences only, so of the
-        half that was not used for longer than the rest, one beside those that run is taken, or one with many behind it.
+        With a cache for each sequence llama.cpp computes together what stands in consecutive sequences only: so one beside
+        those that run is taken, of the half that was not used for longer than the rest, or else one that holds little.
         """
         if self.unified:
             return idle[0]
@@ -269,7 +164,8 @@ class KvCache:
         room: dict[int, int] = {}  # of these, how many stand in a row from one on
         for seq in sorted((slot.seq for slot in old), reverse=True):
             room[seq] = 1 + room.get(seq + 1, 0)
-        return max(old, key=lambda slot: ((slot.seq - 1 in busy) + (slot.seq + 1 in busy), room[slot.seq]))
+        known = [*old, *(slot for slot in idle[len(old) :] if slot.n <= _LITTLE)]
+        return max(known, key=lambda slot: (_near(slot, busy), slot.seq in room, room.get(slot.seq, 0)))
 
     def _fill(self, main: Slot, source: Slot | None, prompt: Ints, reuse: int, tenant: str) -> int:
         """Makes `main` hold the longest prefix at hand; tokens of the prompt that it then holds."""
@@ -398,3 +294,8 @@ class KvCache:
             busy = self.cells.held_by([s for s in self.slots if s.busy], None, 0)
             while self.cells.size - self.cells.free - busy > self.cells.size // 2 and self.evict():
                 pass
+
+
+def _near(slot: Slot, busy: set[int]) -> int:
+    """How many of its neighbours are busy."""
+    return (slot.seq - 1 in busy) + (slot.seq + 1 in busy)

@@ -59,8 +59,8 @@ class Pace:
 
         `ahead`: tokens that all prompts together have still to be read, if that is known.
         """
-        if prompts > decoding or (prompts > 1 and 0 < ahead <= _SEVERAL * self._most):
-            return int(_SEVERAL * self._most)  # most callers wait for their first token, or one step ends all waiting
+        if self.hurries(decoding, prompts, ahead):
+            return int(_SEVERAL * self._most)
         fitting = self._fitting(decoding, prompts) * (1.0 if self._apart or prompts <= 1 else _CAUTION)
         most = self._most * (1 if prompts <= 1 else _SEVERAL)
         if self._apart:
@@ -72,6 +72,10 @@ class Pace:
             if self._alone:
                 self._chunks[size] = chunk
         return int(chunk if prompts <= 1 else max(chunk, min(fitting, most)))
+
+    def hurries(self, decoding: int, prompts: int, ahead: int) -> bool:
+        """Most callers wait for their first token, or one step ends all waiting: see `chunk`."""
+        return prompts > decoding or (prompts > 1 and 0 < ahead <= _SEVERAL * self._most)
 
     def _fitting(self, decoding: int, prompts: int) -> float:
         """Tokens by which a step reaches `gap_factor` times `prompts`, as far as is known."""

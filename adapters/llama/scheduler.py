@@ -16,10 +16,11 @@ from adapters.llama.fairness import FairQueue
 from adapters.llama.ffi import Context, Floats, Vocab
 from adapters.llama.frames import Error
 from adapters.llama.job import Choice, Job, Prepared
-from adapters.llama.kv import KvCache, common_prefix
+from adapters.llama.kv import KvCache
 from adapters.llama.output import Output
 from adapters.llama.pace import Pace
 from adapters.llama.prefilter import log_probabilities
+from adapters.llama.slots import common_prefix
 from adapters.llama.spec import Delta, Setup, TokenLogprob
 from adapters.llama.vision.looking import Eye
 
@@ -42,7 +43,7 @@ class Scheduler:
         # Where sequences have caches of their own, llama.cpp would compute a step's prompts behind its decoding rows, and
         # those over a range as long as the longest prompt's: such a step gains nothing, so it does one or the other.
         self._apart = not context.unified
-        self._turn_to_decode = False
+        self._read = 0  # tokens of prompts since the last step that decoded
         self.pace = Pace(min(setup.chunk, context.n_batch), setup.gap_factor, apart=self._apart)
         self._context = context
         self._vocab = vocab
@@ -220,9 +221,13 @@ class Scheduler:
 
     def _budget(self) -> int:
         """Prompt tokens that the next step may carry."""
-        if not self._running:
+        if not self._running or not self._prefilling:
             return self._context.n_batch
-        return self.pace.chunk(len(self._running), len(self._prefilling), sum(job.ahead for job in self._prefilling))
+        return self.pace.chunk(*self._load())
+
+    def _load(self) -> tuple[int, int, int]:
+        """Calls that generate, calls that have prompts to be read, and those prompts' tokens."""
+        return len(self._running), len(self._prefilling), sum(job.ahead for job in self._prefilling)
 
     def _compose(self, budget: int) -> tuple[list[Choice], Parts]:
         """(choices that decode, (call, prompt tokens) that prefill), in batch order; where they are apart, one of them."""
@@ -231,11 +236,15 @@ class Scheduler:
             self._cut_one()
             return self._compose(budget)
         parts: Parts = []
-        if not (self._apart and decoding and self._turn_to_decode):
+        if not (self._apart and decoding and self._must_decode()):
             parts = parts_of(self._prefilling, min(budget, self._context.n_batch - len(decoding)))
         if self._apart and parts:
             decoding = []
         return decoding, parts
+
+    def _must_decode(self) -> bool:
+        """Where steps do one or the other: prompts were read, and they are not so urgent that more are read at once."""
+        return self._read > 0 and (self._read >= self._context.n_batch or not self.pace.hurries(*self._load()))
 
     def _grow(self, choice: Choice) -> bool:
         """More room for a call that outlives its reservation; False: it pauses for this step."""
@@ -274,7 +283,7 @@ class Scheduler:
 
     def _account(self, decoding: list[Choice], parts: Parts, rows: int) -> None:
         self.steps += 1
-        self._turn_to_decode = not decoding
+        self._read = 0 if decoding else self._read + rows
         self.decoded += len(decoding)
         self.prefilled += rows - len(decoding)
         for choice in decoding:

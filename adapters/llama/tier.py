@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from adapters.llama.kv import Ints, Slot, common_prefix
+from adapters.llama.slots import Ints, Slot, common_prefix
 
 Bytes = npt.NDArray[np.uint8]
 SHORTEST = 64  # tokens; less is read again as fast

@@ -6,7 +6,7 @@ import pytest
 from adapters.llama.batching import TURN, fill, parts_of
 from adapters.llama.ffi import Batch
 from adapters.llama.job import Job, Prepared
-from adapters.llama.kv import Lease, Slot
+from adapters.llama.slots import Lease, Slot
 from adapters.llama.spec import Sampling
 from adapters.llama.text import SplitterOptions
 

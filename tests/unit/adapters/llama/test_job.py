@@ -3,7 +3,7 @@
 import numpy as np
 
 from adapters.llama.job import Job, Prepared
-from adapters.llama.kv import Lease, Slot
+from adapters.llama.slots import Lease, Slot
 from adapters.llama.spec import Sampling, Usage
 from adapters.llama.text import SplitterOptions
 

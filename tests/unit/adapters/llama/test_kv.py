@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from adapters.llama.kv import KvCache, Lease, Slot, common_prefix
+from adapters.llama.kv import KvCache
+from adapters.llama.slots import Lease, Slot
 
 
 @dataclass
@@ -82,11 +83,6 @@ def _check(memory: Memory, kv: KvCache) -> None:
     if kv.cells is not None:
         cells = {int(cell) for slot in kv.slots for cell in slot.cells[: slot.n]}
         assert kv.cells.free == kv.cells.size - len(cells)
-
-
-@pytest.mark.parametrize(("a", "b", "expected"), [("", "", 0), ("a", "", 0), ("ab", "ac", 1), ("ab", "abc", 2)])
-def test_common_prefix(a: str, b: str, expected: int) -> None:
-    assert common_prefix(_prompt(a), _prompt(b)) == expected
 
 
 @pytest.mark.parametrize("unified", [True, False])
@@ -215,6 +211,13 @@ def _runs(kv: KvCache) -> int:
     """How many stretches of consecutive sequences are busy."""
     busy = [slot.busy for slot in kv.slots]
     return sum(now and not before for before, now in zip([False, *busy], busy, strict=False))
+
+
+def test_what_all_prompts_begin_with_is_not_read_again_in_any_slot() -> None:
+    memory = Memory(n_ctx=2 * 64, n_seq=2, unified=False)
+    kv = KvCache(memory)
+    reused = [_serve(memory, kv, f"head: {letter * 20}") for letter in "abcdef"]
+    assert reused == [0, 0, 6, 6, 6, 6], "too short to be copied, but each slot has it"
 
 
 def _mean_runs(*, oldest: bool) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters.llama.kv import Slot
+from adapters.llama.slots import Slot
 from adapters.llama.spec import Generate, Sampling, Setup
 from adapters.llama.supervisor import Engine
 from adapters.llama.tier import SHORTEST, HostTier

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adapters.llama.kv import common_prefix
+from adapters.llama.slots import common_prefix
 from adapters.llama.vision.marks import FEWEST, marks, whole
 
 
