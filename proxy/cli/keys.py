@@ -68,17 +68,22 @@ def listed(path: Path | None, as_json: bool) -> None:
     """List the keys that can be used, and what each spent in the last seven days."""
     import msgspec
 
+    from proxy.accounts import Accounts
     from proxy.budgets import rates_of
     from proxy.keys.desk import listed_json
+    from proxy.ledger.books import Ledger
     from proxy.ledger.usage import DAY_US, spent
+
+    config = _config(path)
 
     async def work(store: "KeyStore") -> Any:
         rows = await store.desk.list()
         week_ago = time.time_ns() // 1000 - 7 * DAY_US
+        Ledger(store.database, Accounts(config).folder)  # not started: it waits for what servers have not written yet
         sums = await spent(store.database, week_ago, [row.id for row in rows])
         return [(row, sums.get(row.id, 0)) for row in rows]
 
-    found, rates = _with_store(path, work), rates_of(_config(path).limits)
+    found, rates = _with_store(path, work), rates_of(config.limits)
     rows = [listed_json(row, rates.shown(micro)) for row, micro in found]
     if as_json:
         click.echo(msgspec.json.encode(rows).decode())

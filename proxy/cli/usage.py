@@ -73,8 +73,10 @@ async def _asked(
     path: Path | None, by: "By", since: int | None, until: int | None, key_id: str | None
 ) -> tuple[list["Total"], list["Total"]]:
     """The rows, the dearest first (days in their order), and the sums of each day."""
+    from proxy.accounts import Accounts
     from proxy.app import read_config
     from proxy.errors import Unavailable
+    from proxy.ledger.books import Ledger
     from proxy.ledger.database import FAILURES, connect, reason, sqlite_file
     from proxy.ledger.usage import Filter, totals
 
@@ -83,6 +85,9 @@ async def _asked(
     if file is not None and not file.exists():
         return [], []
     database = await connect(config.store.url)
+    Ledger(
+        database, Accounts(config).folder
+    )  # not started: it waits for servers' rows, and brings in those of dead ones
     given: Filter = Filter(key_id=key_id, since_us=since, until_us=until)
     try:
         days = await totals(database, given, ("day",))

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -248,6 +249,58 @@ def killed(folder: Path, kills: int, seed: int) -> dict[str, int]:
 def test_a_few_kills(tmp_path: Path) -> None:
     counts = killed(tmp_path, 6, 1)
     assert counts["interrupted"] > 0, "no kill hit a call: this shows nothing"
+
+
+def asked(port: int, path: str, body: dict[str, object] | None = None) -> tuple[dict[str, str], Any]:
+    """On a connection of its own, so that any worker may get it."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        headers = {"content-type": "application/json"}
+        connection.request("POST" if body else "GET", path, json.dumps(body) if body else None, headers)
+        answer = connection.getresponse()
+        said = json.loads(answer.read())
+        assert answer.status == 200, said
+        return dict(answer.headers.items()), said
+
+
+def worker_of(port: int, workers: list[int]) -> int:
+    """The one that got a connection which stays open."""
+    found = []
+    for pid in workers:
+        sockets = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.exists()}
+        lines = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+        mine = {f"socket:[{line[9]}]" for line in lines if line[3] == "01" and line[1].endswith(f":{port:04X}")}
+        found += [pid] * bool(mine & sockets)
+    assert len(found) == 1
+    return found[0]
+
+
+def test_what_one_worker_answered_all_know(tmp_path: Path) -> None:
+    """Receipts, the bill and the command beside it have every row whose answer has been seen, whoever gave it, and also if he
+    was killed right behind it."""
+    chat: dict[str, object] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    with counting() as double:
+        file = config(double, tmp_path)
+        server = Server(file)
+        try:
+            server.wait_ready()
+            for number in range(30):
+                call_id = asked(server.port, "/v1/chat/completions", chat)[0]["x-request-id"]
+                for _ in range(3):
+                    assert asked(server.port, f"/v1/requests/{call_id}")[1]["ending"] == "finished"
+                assert asked(server.port, "/v1/billing/usage?limit=1")[1]["pagination"]["total"] == 2 * (number + 1)
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+            connection.request("POST", "/v1/chat/completions", json.dumps(chat), {"content-type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+            os.kill(worker_of(server.port, server.workers()), signal.SIGKILL)
+            assert asked(server.port, f"/v1/requests/{answer.headers['x-request-id']}")[1]["ending"] == "finished"
+            connection.close()
+            asked(server.port, "/v1/chat/completions", chat)
+            command = [sys.executable, "-m", "proxy", "usage", "--json", "--config", str(file)]
+            told = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout
+            assert sum(row["calls"] for row in json.loads(told)["rows"]) == len(double.seen) == 32
+        finally:
+            server.stop()
 
 
 @pytest.mark.slow

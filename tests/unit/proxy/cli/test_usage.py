@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from proxy.cli import cli
 from proxy.cli.usage import BAR, bar, moment, plot, table
 from proxy.errors import BadRequest
 from proxy.ledger.database import connect
+from proxy.ledger.journal import ROW, Journal
 from proxy.ledger.row import Row
 from proxy.ledger.tables import calls
 from proxy.ledger.usage import DAY_US, Total
@@ -70,6 +72,15 @@ def run(config: Path, *arguments: str) -> str:
     done = CliRunner().invoke(cli, ["usage", "--since", "all", *arguments, "--config", str(config)])
     assert done.exit_code == 0, done.output
     return done.stdout
+
+
+def test_rows_that_a_dead_server_left_are_counted(config: Path, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "t.db.state")
+    journal.write(ROW, "req_9", msgspec.msgpack.encode(Row(**row(9, model="late"))))
+    journal._map.close()
+    os.close(journal._fd)  # as the kernel does when a process is killed
+    assert any(line.split()[:2] == ["late", "1"] for line in run(config).splitlines())
+    assert list((tmp_path / "t.db.state").iterdir()) == []
 
 
 def test_by_model_the_dearest_first(config: Path) -> None:

@@ -1,17 +1,25 @@
 """The ledger: what the common suite (tests/contract/test_ledger.py) does not ask."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pytest
 from sqlalchemy import select
 
+from proxy.call import Attempt, Ending, Operation, Served, Target, Usage
 from proxy.config import Pricing
+from proxy.ledger import books
 from proxy.ledger.books import Ledger, now_us
-from proxy.ledger.database import connect
+from proxy.ledger.database import Database, connect
+from proxy.ledger.entry import Entry
+from proxy.ledger.journal import MARK, ROW, Journal
 from proxy.ledger.prices import PriceTable
-from proxy.ledger.row import Row
-from proxy.ledger.tables import prices
+from proxy.ledger.row import Mark, Row
+from proxy.ledger.tables import calls, prices
+from proxy.ledger.usage import receipt
 
 
 def row(call_id: str) -> Row:
@@ -66,6 +74,136 @@ def test_while_the_database_fails_nobody_waits_for_it_twice(tmp_path: Path) -> N
         while ledger.behind:  # noqa: ASYNC110 - the clock tries again, and tells nobody
             await asyncio.sleep(0.01)
         assert (ledger.trouble, ledger.written) == ("", 51)
+        await ledger.aclose()
+        await database.aclose()
+
+    asyncio.run(work())
+
+
+async def ids(database: Database) -> list[str]:
+    """What is in the database, without asking whether anything is missing."""
+    return await database.read(lambda c: list(c.execute(select(calls.c.call_id).order_by(calls.c.call_id)).scalars()))
+
+
+def test_beside_sqlite_nobody_waits_for_the_database(tmp_path: Path) -> None:
+    async def work() -> None:
+        database = await connect(f"sqlite:///{tmp_path}/t.db")
+        ledger = Ledger(database, tmp_path / "j")
+        await ledger.start()
+        for number in range(100):
+            ledger.open(Mark(f"c{number}", "k", "chat", "m", "u", "t", 1))
+            assert ledger.put(row(f"c{number}")) is None
+        assert await ids(database) == []
+        assert await receipt(database, "c99") is not None, "who reads has it written first"
+        assert len(await ids(database)) == 100
+        assert (ledger.commits, ledger.written, ledger.behind) == (1, 100, 0)
+        ledger.put(row("later"))
+        while "later" not in await ids(database):  # noqa: ASYNC110 - the clock writes, and tells nobody
+            await asyncio.sleep(0.01)
+        await ledger.aclose()
+        await database.aclose()
+        assert list((tmp_path / "j").iterdir()) == []
+
+    asyncio.run(work())
+
+
+def test_who_reads_has_the_neighbours_rows_too(tmp_path: Path) -> None:
+    async def work() -> None:
+        databases = [await connect(f"sqlite:///{tmp_path}/t.db") for _ in range(3)]
+        mine, other, _ = (Ledger(database, tmp_path / "j") for database in databases)
+        await mine.start()
+        await other.start()
+        for number in range(20):
+            other.put(row(f"c{number}"))
+            for database in (databases[0], databases[2]):  # a worker, and a command that serves nothing
+                assert await receipt(database, f"c{number}") is not None
+        for ledger in (mine, other):
+            await ledger.aclose()
+        for database in databases:
+            await database.aclose()
+
+    asyncio.run(work())
+
+
+def test_who_cannot_know_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A neighbour that lives and writes nothing: no answer is better than one that is wrong."""
+    monkeypatch.setattr(books, "CATCH_UP_S", 0.05)
+
+    async def work() -> None:
+        database = await connect(f"sqlite:///{tmp_path}/t.db")
+        ledger = Ledger(database, tmp_path / "j")
+        await ledger.start()
+        stopped = Journal(tmp_path / "j")
+        assert await receipt(database, "c1") is None
+        stopped.write(ROW, "c1", b"")
+        with pytest.raises(TimeoutError, match="not written"):
+            await receipt(database, "c1")
+        stopped.took(1)
+        assert await receipt(database, "c1") is None
+        stopped.close()
+        await ledger.aclose()
+        await database.aclose()
+
+    asyncio.run(work())
+
+
+def test_an_heir_reckons_what_was_not_reckoned(tmp_path: Path) -> None:
+    async def work() -> None:
+        database = await connect(f"sqlite:///{tmp_path}/t.db")
+        dead = Journal(tmp_path / "j")
+        table = PriceTable({"m": Pricing(input_usd=1, output_usd=2)})
+        served = Served(Usage(10, 5), Ending.FINISHED, 1, 100)
+        tries = [Attempt(Target("u", "t"), started=1.0, ms=2.0)]
+        entry = Entry(
+            "c1",
+            "k",
+            Operation.CHAT,
+            "m",
+            False,
+            tries,
+            served,
+            1.0,
+            1.5,
+            7,
+            table.version,
+            table.of("m"),
+            "image-unit",
+        )
+        encode = msgspec.msgpack.encode
+        for call_id in ("c1", "open"):
+            dead.write(MARK, call_id, encode(Mark(call_id, "k", "chat", "m", "u", "t", 7)))
+        dead.write(ROW, "c1", encode(entry))
+        dead.write(ROW, "c2", encode(row("c2")))
+        dead._map.close()
+        os.close(dead._fd)  # as the kernel does when a process is killed
+        ledger = Ledger(database, tmp_path / "j")
+        assert await ledger.start() == 3
+        found = await receipt(database, "c1")
+        assert found is not None
+        assert (found["amount_micro"], found["total_ms"], found["ending"]) == (20, 500.0, "finished")
+        left_open = await receipt(database, "open")
+        assert left_open is not None
+        assert (left_open["ending"], left_open["amount_micro"]) == ("interrupted", None)
+        await ledger.aclose()
+        await database.aclose()
+
+    asyncio.run(work())
+
+
+def test_who_leaves_while_it_inherits_leaves_no_lock(tmp_path: Path) -> None:
+    async def work() -> None:
+        database = await connect(f"sqlite:///{tmp_path}/t.db")
+        dead = Journal(tmp_path / "j")
+        dead.write(ROW, "c1", msgspec.msgpack.encode(row("c1")))
+        dead._map.close()
+        os.close(dead._fd)
+        ledger = Ledger(database, tmp_path / "j")
+        reader = asyncio.create_task(receipt(database, "c1"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+        assert await receipt(database, "c1") is not None
         await ledger.aclose()
         await database.aclose()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.ledger.journal import MARK, ROW, Journal, JournalFull, estates
+from proxy.ledger.journal import MAGIC, MARK, ROW, Journal, JournalFull, estates, lags, over
 
 
 def dies(journal: Journal) -> None:
@@ -94,3 +94,62 @@ def test_what_is_open_at_the_end_stays(tmp_path: Path) -> None:
     journal.write(MARK, "a", b"mark")
     journal.close()
     assert heir(tmp_path)[0] == [b"mark"]
+
+
+def test_it_says_which_rows_the_database_does_not_have(tmp_path: Path) -> None:
+    journal, other = Journal(tmp_path, 4096), Journal(tmp_path, 4096)
+    assert lags(tmp_path) == []
+    journal.write(MARK, "a", b"mark")
+    journal.write(ROW, "a", b"row")
+    journal.write(ROW, "b", b"row")
+    assert lags(tmp_path, but=journal.path) == []
+    waiting = lags(tmp_path, but=other.path)
+    assert [lag.put for lag in waiting] == [2]
+    journal.took(1)
+    journal.write(ROW, "c", b"another, after somebody asked")
+    assert over(waiting) == waiting
+    journal.took(1)
+    assert over(waiting) == []
+    assert [lag.put for lag in lags(tmp_path)] == [3], "that one is still missing"
+    journal.took(1)
+    journal.close()
+    other.close()
+
+
+def test_nobody_waits_for_rows_that_the_database_does_not_take(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, 4096)
+    journal.write(ROW, "a", b"row")
+    waiting = lags(tmp_path)
+    assert over(waiting) == waiting
+    journal.stuck(True)
+    assert over(waiting) == []
+    dies(journal)
+    (estate,) = estates(tmp_path)
+    assert over(waiting) == waiting, "its heir is at it"
+    estate.close(settled=True)
+    assert over(waiting) == []
+
+
+def test_rows_that_were_taken_are_not_carried_on(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, 1 << 14)
+    for number in range(2000):
+        journal.write(MARK, f"n{number}", b"mark %d" % number)
+        journal.write(ROW, f"n{number}", b"row %d" % number)
+        if number % 10 == 9:
+            journal.took(10)
+            assert journal.live == 0
+    journal.write(ROW, "late", b"late")
+    dies(journal)
+    _, rows, _ = heir(tmp_path)
+    assert b"late" in rows
+    assert len(rows) < 1000
+
+
+def test_what_another_version_wrote_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "1-a.journal").write_bytes(b"\1" * 100)
+    (tmp_path / "2-b.journal").write_bytes(MAGIC[:-1] + b"9" + bytes(100))
+    (tmp_path / "3-c.journal").write_bytes(b"")  # its process died before it had any room
+    (estate,) = estates(tmp_path)
+    estate.close(settled=True)
+    assert sorted(file.name[0] for file in tmp_path.iterdir()) == ["1", "2"]
+    assert lags(tmp_path) == []
