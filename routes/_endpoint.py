@@ -142,8 +142,9 @@ class Endpoint:
                 if not await desk.keyring.look_again(_secret(inbound)):
                     raise
                 inbound.principal = principal_of(inbound, route.access, desk.keyring)
-            if route.access is Access.KEY and inbound.principal is not ANYBODY:
-                desk.accounts.let_in(inbound.principal)
+            key = inbound.principal
+            if route.access is Access.KEY and key is not ANYBODY and desk.accounts.abuse.blocked_s(key.id):
+                desk.accounts.let_in(key)
         result = await route.handler(inbound, desk)
         if isinstance(result, Call):
             if _is_dry(inbound):

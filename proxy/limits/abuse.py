@@ -29,7 +29,9 @@ class AbuseGuard:
         self._until: dict[str, float] = {}
 
     def blocked_s(self, key_id: str) -> float:
-        """How long this key has to wait; 0 if it may go on."""
+        """How long this key has to wait; 0 if it may go on. Asked for every call."""
+        if not self._until:
+            return 0.0
         until = self._until.get(key_id)
         if until is None:
             return 0.0

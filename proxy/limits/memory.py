@@ -41,7 +41,7 @@ class MemoryStore:
     def reserve_now(self, asks: Sequence[Ask]) -> Grant | Refusal:
         """fast path: `refill`, and `debit` where the tide needs no new mark, are written out."""
         now = self._clock()
-        states: list[Any] = []
+        marks: list[Any] = []  # first the states, then what is to be remembered of each
         for bucket, amount in asks:
             if bucket.held:
                 held = self._held.get(bucket.name) or self._empty(bucket, now)
@@ -49,7 +49,7 @@ class MemoryStore:
                     return Refusal((), unreachable=True)
                 if held.used + held.held + amount > bucket.capacity:
                     return self._refused(asks, now)
-                states.append(held)
+                marks.append(held)
                 continue
             level = self._levels.get(bucket.name)
             if level is None:
@@ -62,14 +62,14 @@ class MemoryStore:
                 refill(bucket, level, now)
             if amount * bucket.q > level.level:
                 return self._refused(asks, now)
-            states.append(level)
-        marks: list[int] = []
+            marks.append(level)
         left: list[int] = []
-        for (bucket, amount), state in zip(asks, states, strict=True):
+        for place, (bucket, amount) in enumerate(asks):
+            state = marks[place]
             if bucket.held:
                 state.held += amount
                 state.at = now
-                marks.append(0)
+                marks[place] = 0
                 left.append(bucket.capacity - state.used - state.held)
                 continue
             units, tide = state.level, state.tide
@@ -85,7 +85,7 @@ class MemoryStore:
             else:
                 seq = debit(bucket, state, amount, now)
                 units = state.level
-            marks.append(seq)
+            marks[place] = seq
             left.append(units // bucket.q)
         return Grant(asks, marks, left)
 
