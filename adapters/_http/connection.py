@@ -15,6 +15,7 @@ from typing import Protocol, cast
 
 from adapters._http.errors import TransportError
 from adapters._http.exchange import Exchange
+from proxy.cork import cork_of
 
 JOIN_LIMIT = 64 * 1024  # bodies up to this are copied behind the head to leave in one write
 
@@ -33,8 +34,10 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_backlog",
+        "_cork",
         "_drained",
         "_exchange",
+        "_held",
         "_keeper",
         "_loop",
         "_pump",
@@ -54,6 +57,8 @@ class Connection(asyncio.Protocol):
         self.expires_at = 0.0  # loop time, while idle
         self.slot = False  # whether it holds one of the keeper's slots
         self._loop = loop
+        self._cork = cork_of(loop)
+        self._held = b""  # a request that is written at the end of this turn of the loop
         self._keeper = keeper
         self._transport: asyncio.Transport | None = None
         self._exchange: Exchange | None = None
@@ -76,7 +81,8 @@ class Connection(asyncio.Protocol):
         exchange.sent = True
         if isinstance(body, bytes):
             if len(body) <= JOIN_LIMIT:
-                transport.write(head + body if body else head)
+                self._held = head + body if body else head
+                self._cork.add(self._leave)
             else:
                 transport.write(head)
                 transport.write(body)
@@ -87,6 +93,11 @@ class Connection(asyncio.Protocol):
             self._pump = self._loop.create_task(self._send(exchange, transport, body, length))
         self._backlog = transport.get_write_buffer_size() if self._write_paused else 0
         self._watch(exchange, self._loop.time())
+
+    def _leave(self) -> None:
+        held, self._held = self._held, b""
+        if held and self._transport is not None:
+            self._transport.write(held)
 
     async def _send(
         self, exchange: Exchange, transport: asyncio.Transport, body: AsyncIterable[bytes], length: int | None
@@ -141,6 +152,7 @@ class Connection(asyncio.Protocol):
             exchange.keep_alive
             and not exchange.surplus
             and self._pump is None
+            and not self._held
             and not transport.is_closing()
             and transport.get_write_buffer_size() == 0
         ):
@@ -159,6 +171,7 @@ class Connection(asyncio.Protocol):
         if self.closed:
             return
         self.closed = True
+        self._held = b""
         if self._transport is not None:
             self._transport.abort()
         self._let_go(TransportError("closed", "the connection was closed on our side", sent=True))

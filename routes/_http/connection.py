@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import httptools
 
 from proxy import log
+from proxy.cork import cork_of
 from proxy.errors import BadRequest, HeadTooLarge, Internal, TraghettoError
 from routes._errors import dialect_of, rendered
 from routes._http.turn import Turn
@@ -31,10 +32,12 @@ class Connection(asyncio.Protocol):
         "_active",
         "_app",
         "_client",
+        "_cork",
         "_dated",
         "_expects",
         "_head_size",
         "_headers",
+        "_held",
         "_idle_s",
         "_incoming",
         "_parser",
@@ -77,6 +80,8 @@ class Connection(asyncio.Protocol):
         self._paused_by: Turn | None = None
         self._refused: TraghettoError | None = None
         self._waiters: list[asyncio.Future[None]] = []
+        self._cork = cork_of(self.loop)
+        self._held = b""  # written at the end of this turn of the loop
         self._timer: asyncio.TimerHandle | None = None
         self._since = 0.0
         self._url = b""
@@ -148,9 +153,27 @@ class Connection(asyncio.Protocol):
             self._waiters.append(waiter)
             await waiter
 
+    def write(self, data: bytes) -> None:
+        """Behind what is held."""
+        if self._held:
+            self._leave()
+        self.transport.write(data)
+
+    def write_soon(self, data: bytes) -> None:
+        """Together with what others write in this turn of the loop."""
+        if not self._held:
+            self._cork.add(self._leave)
+        self._held += data
+
+    def _leave(self) -> None:
+        held, self._held = self._held, b""
+        if held:
+            self.transport.write(held)
+
     def close(self) -> None:
-        """Write what is buffered, and close."""
+        """Write what is held or buffered, and close."""
         if not self.transport.is_closing():
+            self._leave()
             self.transport.close()
 
     def shutdown(self) -> None:
@@ -318,7 +341,7 @@ class Connection(asyncio.Protocol):
             status, _, body = rendered(error, dialect_of(self._url.decode("latin-1")), "")
             head = "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n"
             said = "Bad Request" if status == 400 else "Request Header Fields Too Large"
-            self.transport.write(head.format(status, said, len(body)).encode() + body)
+            self.write(head.format(status, said, len(body)).encode() + body)
         self.close()
 
 

@@ -17,6 +17,8 @@ _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() 
 _BODILESS = frozenset({204, 304})
 BODY_HIGH_WATER = 256 * 1024  # bytes of a request body that may wait for the app before the socket is not read any more
 
+SMALL = 64 * 1024  # bytes of an answer that is written together with others
+
 Header = tuple[bytes, bytes]
 
 
@@ -113,7 +115,7 @@ class Turn:
         if self._expects and not self.status and not self.lost:
             self._expects = False
             if self.more and not self._parts:
-                self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not self.lost and not self.complete:
             if self._parts or (not self.more and not self._read):
                 parts = self._parts
@@ -164,7 +166,8 @@ class Turn:
         if not self._head_only:
             head.append(body)
         if not self.lost:
-            self._connection.transport.write(b"".join(head))
+            data = b"".join(head)
+            (self._connection.write_soon if len(data) <= SMALL else self._connection.write)(data)
             self._finish()
             if self._connection.full:
                 await self._connection.drained()
@@ -226,7 +229,7 @@ class Turn:
             data = head + data
         if data:
             self.written += 1
-            self._connection.transport.write(data)
+            self._connection.write(data)
 
     def _finish(self) -> None:
         self.complete = True

@@ -11,7 +11,7 @@ STAGES = ("resolve", "admit", "dispatch", "account")
 # What an adapter may know of the core: the seam, the words, and tools that own no call.
 SEAM = {
     *("proxy.NAME", "proxy.__version__", "proxy.ports", "proxy.call", "proxy.errors", "proxy.config", "proxy.params"),
-    *("proxy.stream", "proxy.wire", "proxy.tokens", "proxy.media", "proxy.log", "proxy.features"),
+    *("proxy.stream", "proxy.wire", "proxy.tokens", "proxy.media", "proxy.log", "proxy.features", "proxy.cork"),
 }
 # Modules that everybody may import and that themselves import next to nothing.
 GROUND = {"proxy.errors": set[str](), "proxy.config": {"proxy.errors"}, "proxy.stream": {"proxy.errors"}}

@@ -233,6 +233,16 @@ async def test_an_end_on_an_idle_connection_closes_it() -> None:
         assert not r.connection.usable
 
 
+async def test_a_request_that_is_given_up_before_it_left_is_never_written() -> None:
+    """It waits for the end of the loop's turn with those of other calls."""
+    async with rig() as it:
+        exchange = it.begin(b"body")
+        exchange.close()
+        assert await it.hear(1) == b""
+        with pytest.raises(TransportError, match="closed"):
+            await exchange.head()
+
+
 async def test_aborting_ends_the_exchange() -> None:
     """The reader learns it; the other end sees it; twice is once."""
     async with rig() as r:

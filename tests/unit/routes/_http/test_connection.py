@@ -223,6 +223,47 @@ async def test_a_connection_without_a_request_is_closed_in_time_and_a_running_on
         assert (await busy.answer())[2] == b"ok"
 
 
+class Wire:
+    """A transport that keeps what was done with it, in order."""
+
+    def __init__(self) -> None:
+        self.done: list[bytes] = []
+
+    def get_extra_info(self, name: str) -> None: ...
+
+    def is_closing(self) -> bool:
+        return b"closed" in self.done
+
+    def write(self, data: bytes) -> None:
+        self.done.append(data)
+
+    def close(self) -> None:
+        self.done.append(b"closed")
+
+
+@pytest.mark.asyncio
+async def test_what_is_held_leaves_with_the_others_and_before_all_that_follows_on_its_connection() -> None:
+    state = SimpleNamespace(connections=set(), tasks=set(), total_requests=0, default_headers=[])
+    config = SimpleNamespace(loaded=True, loaded_app=echo, root_path="", timeout_keep_alive=60)
+    made = [(Connection(config, state, {}), Wire()) for _ in range(4)]
+    for connection, wire in made:
+        connection.connection_made(wire)  # type: ignore[arg-type]
+        connection.write_soon(b"held")
+        assert wire.done == []
+    (_, together), (writes, written), (closes, closed), (refuses, refused) = made
+    writes.write(b"next")
+    closes.close()
+    refuses.data_received(b"no request\r\n\r\n")
+    assert written.done == [b"held", b"next"]
+    assert closed.done == [b"held", b"closed"]
+    assert (refused.done[0], refused.done[1][:12], refused.done[2]) == (b"held", b"HTTP/1.1 400", b"closed")
+    await asyncio.sleep(0)
+    assert together.done == [b"held"]
+    assert written.done == [b"held", b"next"], "written once"
+    for connection, _ in made:
+        connection.connection_lost(None)
+
+
 @pytest.mark.asyncio
 async def test_the_time_of_a_request_begins_with_it_and_not_with_the_silence_before() -> None:
     """The clock is what is tested: nothing but waiting can show it."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from routes._http.turn import BODY_HIGH_WATER, Turn
+from routes._http.turn import BODY_HIGH_WATER, SMALL, Turn
 
 
 class Line:
@@ -19,9 +19,14 @@ class Line:
         self.date = b"date: now\r\n"
         self.paused = self.closed = False
         self.finished = 0
+        self.soon = 0
 
     def write(self, data: bytes) -> None:
         self.written += data
+
+    def write_soon(self, data: bytes) -> None:
+        self.soon += 1
+        self.write(data)
 
     def pause(self, turn: Turn) -> None:
         self.paused = True
@@ -50,7 +55,14 @@ async def test_a_whole_answer_leaves_in_one_piece() -> None:
     one = turn(line)
     await one.whole(200, [(b"x", b"y")], b"body")
     assert line.written == b"HTTP/1.1 200 OK\r\ndate: now\r\nx: y\r\ncontent-length: 4\r\n\r\nbody"
-    assert (one.complete, line.finished) == (True, 1)
+    assert (one.complete, line.finished, line.soon) == (True, 1, 1)
+
+
+@pytest.mark.asyncio
+async def test_a_large_answer_does_not_wait_for_others() -> None:
+    line = Line()
+    await turn(line).whole(200, [], bytes(SMALL))
+    assert (len(line.written) > SMALL, line.soon) == (True, 0)
 
 
 @pytest.mark.asyncio
