@@ -7,6 +7,7 @@ until the first key exists; from then on everybody is. Without a store on disk n
 import asyncio
 import contextlib
 import ipaddress
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ class Keys:
         self._reachable = not is_loopback(host)
         self.database: Database | None = None  # lent by who keeps the ledger, before `start`
         self._store: KeyStore | None = None
+        self.principal: Callable[[str], Principal] = _nobody  # for every call: the directory's own once there is one
         self._opening = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -50,11 +52,6 @@ class Keys:
         if self._mode != "auto":
             return self._mode
         return self._reachable or (self._store is not None and self._store.directory.ever)
-
-    def principal(self, secret: str) -> Principal:
-        if self._store is None:
-            raise KeyInvalid("This API key is not valid.")
-        return self._store.directory.principal(secret)
 
     async def look_again(self, secret: str) -> bool:
         return self._store is not None and await self._store.directory.look_again(secret)
@@ -66,6 +63,7 @@ class Keys:
                 from proxy.keys.store import opened  # SQLAlchemy: not before somebody needs it
 
                 self._store = await opened(self._url, watch=True, database=self.database)
+                self.principal = self._store.directory.principal
         return self._store
 
     async def start(self) -> None:
@@ -108,6 +106,12 @@ class Keys:
                 await self._task
         if self._store is not None:
             await self._store.aclose()
+
+
+def _nobody(secret: str) -> Principal:
+    """Where no key was ever made."""
+    del secret
+    raise KeyInvalid("This API key is not valid.")
 
 
 def _exists(path: str) -> bool:
