@@ -1,6 +1,7 @@
 """What is passed from stage to stage: one call, its plan, its permit's receipt, its usage. Data only; it imports no stage.
 
-Every struct is mutable only where a stage fills it in; a Call lives exactly as long as its request.
+Every struct is mutable only where a stage fills it in; a Call lives exactly as long as its request. What the ledger keeps of one
+is written to its journal as it is, which is why those structs are arrays there: new fields come last, with a default.
 """
 
 import time
@@ -51,7 +52,7 @@ class UsageSource(Word):
     ESTIMATE = "estimate"
 
 
-class Usage(msgspec.Struct):
+class Usage(msgspec.Struct, array_like=True, gc=False):
     """What a call consumed. Tokens for text, characters for speech, images for images."""
 
     prompt_tokens: int = 0
@@ -76,7 +77,7 @@ class Ending(Word):
     INTERRUPTED = "interrupted"  # we died or were stopped
 
 
-class Served(msgspec.Struct):
+class Served(msgspec.Struct, array_like=True, gc=False):
     """What a call had when it ended: how often frames came, how many bytes they had, and which error ended it."""
 
     usage: Usage | None
@@ -86,7 +87,7 @@ class Served(msgspec.Struct):
     error: str | None = None
 
 
-class Target(msgspec.Struct, frozen=True):
+class Target(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An upstream and the name that the model has there."""
 
     upstream: str
@@ -108,7 +109,7 @@ class Plan(msgspec.Struct):
     features: "Features"  # of venice_parameters: the suffix's and the body's
 
 
-class Attempt(msgspec.Struct):
+class Attempt(msgspec.Struct, array_like=True, gc=False):
     """One try at one target. `reason` is why the one before it was left, `error` why this one was. `reached` is false where
     nothing was sent: it is nobody's business but ours."""
 

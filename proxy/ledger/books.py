@@ -16,7 +16,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from msgspec.structs import astuple
@@ -25,7 +25,7 @@ from sqlalchemy import Connection, select
 from proxy import log
 from proxy.errors import Unavailable
 from proxy.ledger.database import FAILURES, Database, reason
-from proxy.ledger.entry import Entry, row_of
+from proxy.ledger.entry import Entry, row_of, values_of
 from proxy.ledger.journal import MARK, ROW, SEGMENT, Estate, Journal, JournalFull, estates, lags, over
 from proxy.ledger.prices import PriceTable
 from proxy.ledger.row import Mark, Row, interrupted
@@ -52,11 +52,11 @@ def now_us() -> int:
 
 
 def _as_row(booked: Booked) -> Row:
-    return booked if type(booked) is Row else row_of(cast(Entry, booked))
+    return row_of(booked) if isinstance(booked, Entry) else booked
 
 
 def _values(booked: Booked) -> tuple[Any, ...]:
-    return astuple(_as_row(booked))
+    return values_of(booked) if isinstance(booked, Entry) else astuple(booked)
 
 
 class Ledger:
