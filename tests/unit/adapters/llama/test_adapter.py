@@ -60,6 +60,46 @@ async def test_whole_stream_and_leaving(llama: Llama, tiny_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("takes", [1000, 3, 1])
+async def test_what_flows_is_what_is_read(llama: Llama, tiny_path: Path, takes: int) -> None:
+    """Frames in the moment they come, to a client that takes so many in a row: the same text, usage and end."""
+    here = Target("local", str(tiny_path))
+    body = {**BODY, "max_tokens": 12, "stream": True, "stream_options": {"include_usage": True}}
+    read = await llama.open(chat("flow", **body), here)
+    expected = b""
+    while read.ending is None:
+        expected += await read.next()
+    read.close()
+
+    flowed = await llama.open(chat("flow", **body), here)
+    given: list[bytes] = []
+
+    def write(frames: bytes) -> bool:
+        if len(given) % (takes + 1) == takes:
+            return False
+        given.append(frames)
+        return True
+
+    while flowed.ending is None:
+        given.append(await flowed.flow(write))  # type: ignore[attr-defined]
+    flowed.close()
+    out = b"".join(given)
+    assert out.endswith(DONE)
+    assert _said(out) == _said(expected)
+    assert flowed.usage is not None
+    assert (flowed.usage.prompt_tokens, flowed.usage.completion_tokens) == (21, 12)
+    assert flowed.ending is Ending.FINISHED
+
+
+def _said(out: bytes) -> tuple[str, list[str | None], int]:
+    """All text, how it ended, and the tokens that the last chunk counts."""
+    chunks = [json.loads(event.data or b"") for event in events(out.removesuffix(DONE))]
+    choices = [chunk["choices"][0] for chunk in chunks if chunk["choices"]]
+    text = "".join(choice["delta"].get("content") or "" for choice in choices)
+    return text, [c["finish_reason"] for c in choices if c["finish_reason"]], chunks[-1]["usage"]["completion_tokens"]
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_model_that_is_not_here(llama: Llama, stream: bool) -> None:
     with pytest.raises(UpstreamError) as caught:
