@@ -80,6 +80,7 @@ class Ledger:
         self._closing = False
         self.written = 0
         self.commits = 0
+        self._unread: set[Path] = set()
         self.trouble = ""  # why the database did not take the last rows; "" when it did
         database.settled = self.caught_up
 
@@ -309,14 +310,28 @@ class Ledger:
         count, left = 0, await asyncio.to_thread(estates, self._folder)
         try:
             while left:
-                count += await self._settle_estate(left[-1])
-                left.pop().close(settled=True)
+                estate = left[-1]
+                try:
+                    count += await self._settle_estate(estate)
+                except msgspec.DecodeError as error:
+                    self._left_alone(estate, str(error))
+                    left.pop().close(settled=False)
+                else:
+                    left.pop().close(settled=True)
         finally:
             for estate in left:
                 estate.close(settled=False)
         return count
 
+    def _left_alone(self, estate: Estate, why: str) -> None:
+        """What another version wrote: it stays for whoever can read it, and keeps nobody from starting. Said once."""
+        if estate.path not in self._unread:
+            self._unread.add(estate.path)
+            _log.error("ledger_journal_unreadable", journal=str(estate.path), why=why)
+
     async def _settle_estate(self, estate: Estate) -> int:
+        if estate.foreign:
+            raise msgspec.DecodeError("it is of another version")
         now = now_us()
         rows = {row.call_id: _as_row(row) for row in map(_booked, estate.rows)}
         for mark in map(_mark, estate.marks):

@@ -183,7 +183,7 @@ class Estate:
         data = os.pread(fd, os.fstat(fd).st_size, 0)
         if data.startswith(MAGIC):
             os.pwrite(fd, _COUNT.pack(0), _STUCK)  # its rows are on their way now: who reads may wait for them
-        self.foreign = any(data[: len(MAGIC)]) and not data.startswith(MAGIC)
+        self.foreign = any(data[: len(MAGIC)]) and not data.startswith(MAGIC)  # another version wrote it
         data = b"" if self.foreign else data[_TOP.size :]
         half = len(data) // 2
         entries = _entries(data[:half]) + _entries(data[half:])
@@ -194,11 +194,13 @@ class Estate:
     def close(self, *, settled: bool) -> None:
         if settled:
             self.path.unlink(missing_ok=True)
+        elif not self.foreign:
+            os.pwrite(self._fd, _COUNT.pack(1), _STUCK)  # nobody waits for them until somebody tries again
         os.close(self._fd)
 
 
 def estates(folder: Path) -> list[Estate]:
-    """Every journal whose owner is dead; nobody else gets the same one. What another version wrote is left alone."""
+    """Every journal whose owner is dead; nobody else gets the same one."""
     found = []
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
@@ -213,11 +215,7 @@ def estates(folder: Path) -> list[Estate]:
         if not path.exists():  # settled by somebody else between our two steps
             os.close(fd)
             continue
-        estate = Estate(path, fd)
-        if estate.foreign:
-            estate.close(settled=False)
-        else:
-            found.append(estate)
+        found.append(Estate(path, fd))
     return found
 
 

@@ -190,6 +190,41 @@ def test_an_heir_reckons_what_was_not_reckoned(tmp_path: Path) -> None:
     asyncio.run(work())
 
 
+def test_a_journal_that_cannot_be_read_is_named_and_keeps_nobody_from_starting_or_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[tuple[str, str]] = []
+
+    class Log:
+        def error(self, what: str, *, journal: str, why: str) -> None:
+            said.append((what, Path(journal).name))
+
+        def warning(self, what: str, **more: object) -> None: ...
+
+    monkeypatch.setattr(books, "_log", Log())
+
+    async def work() -> None:
+        database = await connect(f"sqlite:///{tmp_path}/t.db")
+        other, strange = Journal(tmp_path / "j"), Journal(tmp_path / "j")
+        other.write(ROW, "good", msgspec.msgpack.encode(row("good")))
+        strange.write(ROW, "c1", b"\x93\x01\x02\x03")
+        for dead in (other, strange):
+            dead._map.close()
+            os.close(dead._fd)
+        foreign = tmp_path / "j" / "1-a.journal"
+        foreign.write_bytes(b"\1" * 100)
+        ledger = Ledger(database, tmp_path / "j")
+        assert await ledger.start() == 1
+        await ledger.inherit()
+        assert await receipt(database, "good") is not None
+        assert sorted(said) == sorted(("ledger_journal_unreadable", left.name) for left in (foreign, strange.path))
+        assert (foreign.exists(), strange.path.exists(), other.path.exists()) == (True, True, False)
+        await ledger.aclose()
+        await database.aclose()
+
+    asyncio.run(work())
+
+
 def test_who_leaves_while_it_inherits_leaves_no_lock(tmp_path: Path) -> None:
     async def work() -> None:
         database = await connect(f"sqlite:///{tmp_path}/t.db")

@@ -149,7 +149,14 @@ def test_what_another_version_wrote_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "1-a.journal").write_bytes(b"\1" * 100)
     (tmp_path / "2-b.journal").write_bytes(MAGIC[:-1] + b"9" + bytes(100))
     (tmp_path / "3-c.journal").write_bytes(b"")  # its process died before it had any room
-    (estate,) = estates(tmp_path)
-    estate.close(settled=True)
+    found = estates(tmp_path)
+    assert [(estate.path.name[0], estate.foreign, estate.rows) for estate in found] == [
+        ("1", True, []),
+        ("2", True, []),
+        ("3", False, []),
+    ]
+    for estate in found:
+        estate.close(settled=not estate.foreign)
     assert sorted(file.name[0] for file in tmp_path.iterdir()) == ["1", "2"]
+    assert (tmp_path / "1-a.journal").read_bytes() == b"\1" * 100
     assert lags(tmp_path) == []
