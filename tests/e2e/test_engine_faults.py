@@ -67,7 +67,7 @@ class Crowd:
                 while not self._over:
                     stream = Streamed()
                     self.running.add(stream)
-                    await stream.run(by, "demo", 120)
+                    await stream.run(by, "demo", 240)
                     self.running.discard(stream)
                     self.done.append(stream)
 
@@ -80,6 +80,8 @@ class Crowd:
     def _blow(self, blow: signal.Signals) -> float:
         whole = self._whole()
         until(lambda: self._whole() >= whole + 3, 60)
+        mark = time.monotonic()  # those of before may have been answered to the end, and are only being read
+        until(lambda: any(s.began > mark and s.flows.is_set() and not s.ended for s in list(self.running)), 60)
         pid = until(lambda: pid_of(self._gate))
         os.kill(pid, blow)
         until(lambda: pid_of(self._gate) is None)
