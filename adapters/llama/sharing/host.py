@@ -220,11 +220,8 @@ class Session(asyncio.Protocol):
 
     async def _unload(self, frame: wire.Unload) -> None:
         life = self.life
-        if frame.wait:
-            await life.unload(frame.path)
-        else:
-            await life.begin_unload(frame.path)
-        self._send(wire.Told(frame.id, life.status_of(frame.path)))
+        found = await (life.unload(frame.path) if frame.wait else life.begin_unload(frame.path))
+        self._send(wire.Told(frame.id, life.status_of(frame.path), found))
 
     # -- frames out -----------------------------------------------------------------------------------------------
 

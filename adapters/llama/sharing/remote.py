@@ -77,16 +77,17 @@ class RemoteLife:
         self._note(path, frame)
 
     async def unload(self, path: str) -> bool:
-        if path not in self._residents:
-            return False
-        self._note(path, await _Ask(self._link).answer(lambda id_: wire.Unload(id_, path, wait=True)))
-        return True
+        return await self._unload(path, wait=True)
 
     async def begin_unload(self, path: str) -> bool:
-        if path not in self._residents:
-            return False
-        self._note(path, await _Ask(self._link).answer(lambda id_: wire.Unload(id_, path, wait=False)))
-        return True
+        return await self._unload(path, wait=False)
+
+    async def _unload(self, path: str, *, wait: bool) -> bool:
+        """The host is asked in any case: another worker may have loaded it a moment ago, of which we have not heard."""
+        frame = await _Ask(self._link).answer(lambda id_: wire.Unload(id_, path, wait))
+        assert isinstance(frame, wire.Told)
+        self._note(path, frame)
+        return frame.found
 
     def _note(self, path: str, frame: wire.ToWorker) -> None:
         assert isinstance(frame, wire.Told)

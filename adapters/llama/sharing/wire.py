@@ -97,10 +97,11 @@ class Vectors(Frame, frozen=True, tag="vectors"):
 
 
 class Told(Frame, frozen=True, tag="told"):
-    """The answer to Load and Unload; None: nothing is known of that model (any more)."""
+    """The answer to Load and Unload; None: nothing is known of that model (any more). `found`: there was one to unload."""
 
     id: int
     status: Status | None
+    found: bool = True
 
 
 class Failed(Frame, frozen=True, tag="failed"):

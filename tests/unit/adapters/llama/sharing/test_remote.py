@@ -149,8 +149,11 @@ async def test_the_administrator(make: Callable[..., RemoteLife], tiny_path: Pat
     loaded = await other.load(path, keep_s=-1)
     assert (loaded.state, loaded.parallel, loaded.keep_s, loaded.served) == ("ready", 3, -1, 0)
     await until(lambda: life.status_of(path).keep_s == -1)  # type: ignore[union-attr]
-    assert await life.begin_unload(path)
+    unaware = make()  # has not heard of the model
+    assert unaware.status_of(path) is None
+    assert await unaware.begin_unload(path)
     await until(lambda: other.status() == [] and life.status_of(path) is None)
+    assert await unaware.unload(path) is False
 
 
 @pytest.mark.asyncio
