@@ -4,7 +4,8 @@
 
 Method: the gateway under test on core 0; upstream and load on core 1; a warm-up before each measure. `requests/s`:
 16 connections, small chat, wrk where it is installed. `streams/s`: 16 connections, 100-chunk streams as fast as they come.
-`CPU/chunk`: 200 streams × 50 chunks/s, CPU time of the gateway's processes, the median of seven runs. Each paced chunk
+`CPU/chunk`: 200 streams × 50 chunks/s, CPU time of the gateway's processes, the median of seven runs; and once more beside the
+peers that take it, all of them running and asked in turns. Each paced chunk
 carries the time at which the upstream wrote it: `lag` is from there to our reading it, less the same for a direct connection; a
 gateway that held chunks back or closed gaps up would show a lag of the pace (20 ms), and the run fails. `added`: one connection,
 direct and through the gateway in turns. Nobody here asks for a key, counts against limits or writes a ledger, since the peers do
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
@@ -37,6 +39,7 @@ SMALL = BODY % (b"bench", b"")
 BURST = BODY % (b"bench", b',"stream":true')
 PACED = BODY % (b"paced", b',"stream":true')
 STAMP = re.compile(rb'"content":\s?"(\d{10,})"')
+TURNS = 15
 Row = dict[str, float]
 
 
@@ -231,6 +234,26 @@ async def measure(subject: Subject, direct: Subject, seconds: float, folder: Pat
     return row
 
 
+async def paced_in_turns(subjects: list[Subject], rounds: int) -> list[float]:
+    """The median CPU µs per chunk of each, asked one after the other, round by round: a machine that is slower for a while is
+    so for all of them."""
+    found: list[list[float]] = [[] for _ in subjects]
+    for _ in range(rounds):
+        for subject, values in zip(subjects, found, strict=True):
+            values.append((await paced(subject, 200))["cpu_us"])
+    return [statistics.median(values) for values in found]
+
+
+def in_turns(port: int, peers: list[str], folder: Path) -> str:
+    with ExitStack() as running:
+        subjects = [running.enter_context(SUBJECTS[name](port, folder)) for name in ["traghetto", *peers]]
+        for subject in subjects:
+            uvloop.run(rate(subject, SMALL, 4, 0.7))
+        ours, *theirs = uvloop.run(paced_in_turns(subjects, TURNS))
+    said = [f"{name} {cpu:.1f} ({ours / cpu:.2f} ×)" for name, cpu in zip(peers, theirs, strict=True)]
+    return f"CPU µs/chunk in turns, the median of {TURNS}: traghetto {ours:.1f}, {', '.join(said)}."
+
+
 COLUMNS = [
     ("requests_s", "requests/s", "{:,.0f}"),
     ("streams_s", "streams/s", "{:,.1f}"),
@@ -280,7 +303,8 @@ def main() -> None:
             with SUBJECTS[name](port, Path(folder)) as subject:
                 rows[name] = uvloop.run(measure(subject, direct, chosen.seconds, Path(folder)))
             print(name, {key: round(value, 2) for key, value in rows[name].items()}, flush=True)
-    said = table(rows)
+        steady = [name for name in rows if name in ("nginx", "vllm-router")]
+        said = table(rows) + (f"\n\n{in_turns(port, steady, Path(folder))}" if steady else "")
     print(said)
     held_back = rows["traghetto"]["lag_p50"] - rows["direct"]["lag_p50"]
     assert held_back < 1.0, f"chunks are held back by {held_back:.2f} ms"
