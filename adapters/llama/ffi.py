@@ -169,6 +169,9 @@ class Model:
         self.n_swa = int(lib.llama_model_n_swa(self.ptr))
         self.n_embd_out = int(lib.llama_model_n_embd_out(self.ptr))
         self.n_head = int(lib.llama_model_n_head(self.ptr))
+        self.size = int(lib.llama_model_size(self.ptr))  # bytes
+        width = int(lib.llama_model_n_head_kv(self.ptr)) * int(lib.llama_model_n_embd(self.ptr)) // max(self.n_head, 1)
+        self.cell = 4 * width * int(lib.llama_model_n_layer(self.ptr))  # bytes of a token's keys and values, in f16
         self.context_train = int(lib.llama_model_n_ctx_train(self.ptr))
 
     def meta(self, key: str) -> str | None:
@@ -203,7 +206,7 @@ class Model:
             "name": self.meta("general.name") or "",
             "description": buffer.value.decode("utf-8", "replace"),
             "parameters": int(lib.llama_model_n_params(self.ptr)),
-            "size": int(lib.llama_model_size(self.ptr)),
+            "size": self.size,
             "n_vocab": self.vocab.size,
             "n_embd": int(lib.llama_model_n_embd(self.ptr)),
             "n_layer": int(lib.llama_model_n_layer(self.ptr)),

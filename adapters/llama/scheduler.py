@@ -22,6 +22,7 @@ from adapters.llama.pace import Pace
 from adapters.llama.prefilter import log_probabilities
 from adapters.llama.slots import common_prefix
 from adapters.llama.spec import Delta, Setup, TokenLogprob
+from adapters.llama.turns import Turns, pass_cells
 from adapters.llama.vision.looking import Eye
 
 FOLLOW_MIN = 64  # shortest common prefix worth waiting for another call's prompt
@@ -44,6 +45,8 @@ class Scheduler:
         # those over a range as long as the longest prompt's: such a step gains nothing, so it does one or the other.
         self._apart = not context.unified
         self._read = 0  # tokens of prompts since the last step that decoded
+        plain = self._apart and setup.flash_attention is False
+        self._turns = Turns(pass_cells(context.model.size, context.model.cell) if plain else 0.0)
         self.pace = Pace(min(setup.chunk, context.n_batch), setup.gap_factor, apart=self._apart)
         self._context = context
         self._vocab = vocab
@@ -231,7 +234,8 @@ class Scheduler:
 
     def _compose(self, budget: int) -> tuple[list[Choice], Parts]:
         """(choices that decode, (call, prompt tokens) that prefill), in batch order; where they are apart, one of them."""
-        decoding = [choice for choice in self._running if choice.said <= choice.granted or self._grow(choice)]
+        turn = self._turns.now(self._running)
+        decoding = [choice for choice in turn if choice.said <= choice.granted or self._grow(choice)]
         if not decoding and not self._prefilling and self._running:
             self._cut_one()
             return self._compose(budget)
@@ -243,8 +247,11 @@ class Scheduler:
         return decoding, parts
 
     def _must_decode(self) -> bool:
-        """Where steps do one or the other: prompts were read, and they are not so urgent that more are read at once."""
-        return self._read > 0 and (self._read >= self._context.n_batch or not self.pace.hurries(*self._load()))
+        """Where steps do one or the other: prompts were read, and they are not so urgent that more are read at once.
+
+        Or some of the running calls have had a token, and the others are due one.
+        """
+        return self._turns.due or self._read > 0 and (self._read >= self._context.n_batch or not self.pace.hurries(*self._load()))
 
     def _grow(self, choice: Choice) -> bool:
         """More room for a call that outlives its reservation; False: it pauses for this step."""
@@ -283,6 +290,8 @@ class Scheduler:
 
     def _account(self, decoding: list[Choice], parts: Parts, rows: int) -> None:
         self.steps += 1
+        if decoding:
+            self._turns.took(self._running, decoding)
         self._read = 0 if decoding else self._read + rows
         self.decoded += len(decoding)
         self.prefilled += rows - len(decoding)

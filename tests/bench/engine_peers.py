@@ -61,7 +61,7 @@ Figures = dict[tuple[str, int, str], list[float]]
 
 def model(name: str, cache: Path) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
-    path = cache / f"{name}-endless.gguf"
+    path = cache / f"{name}-texts.gguf"
     if not path.exists():
         build(path, SHAPES[name], name=name)
     return path

@@ -10,7 +10,7 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
-from fakes.gguf_model import SPECIALS, Shape, header, vocabulary
+from fakes.gguf_model import Shape, header, silent
 
 BLOCK, BLOCK_BYTES = 32, 34  # of q8_0: a float16 scale and 32 int8
 _SPREAD = 73.6  # standard deviation of the integers from -127 to 127
@@ -51,9 +51,8 @@ def build_large(path: Path, shape: Shape, name: str = "random") -> Path:
     rng = np.random.default_rng(shape.seed)
     for tensor, rows, columns, scale in tensors:
         data = _blocks(rng, rows, columns, scale) if rows else np.ones(columns, dtype=np.float32)
-        if tensor == "output.weight" and shape.endless:
-            first = vocabulary(shape.vocab)[0].index(SPECIALS[0])
-            data[first : first + len(SPECIALS)] = 0
+        if tensor == "output.weight":
+            data[silent(shape)] = 0
         writer.write_tensor_data(data)
     writer.close()
     return path

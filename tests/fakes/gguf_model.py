@@ -45,7 +45,7 @@ class Shape:
     window: int | None = None  # sliding window attention; `fakes.gguf_memories` has an architecture with it
     kv_per_layer: tuple[int, ...] = ()  # of a hybrid: none where a layer is recurrent
     sections: tuple[int, int, int, int] | None = None  # M-RoPE, with arch="qwen2vl": halves of a head per axis
-    endless: bool = False  # its control tokens have the logit 0: a greedy answer goes on to its limit
+    endless: bool = False  # a greedy answer goes on to its limit, each token with a text: `silent` ones have the logit 0
 
 
 def byte_alphabet() -> list[str]:
@@ -84,6 +84,15 @@ def vocabulary(size: int) -> tuple[list[str], list[int], list[str]]:
         tokens.append(f"<|unused{len(tokens)}|>")
         kinds.append(UNUSED)
     return tokens, kinds, merges
+
+
+def silent(shape: Shape) -> list[int]:
+    """Tokens that an endless model does not say: control tokens, and bytes that are only a part of a character.
+
+    The latter would be text with a later token: who watches an answer would see none come and then two.
+    """
+    tokens = vocabulary(shape.vocab)[0]
+    return [*range(128, 256), *(tokens.index(text) for text in SPECIALS)] if shape.endless else []
 
 
 def _quantised(matrix: np.ndarray, kind: str) -> tuple[np.ndarray, Any]:
@@ -137,9 +146,9 @@ def build(path: Path, shape: Shape = Shape(), name: str = "random") -> Path:
     d, head = shape.width, shape.width // shape.heads
     kv = head * shape.kv_heads
 
-    def matrix(tensor: str, rows: int, columns: int, scale: float, empty: slice = slice(0)) -> None:
+    def matrix(tensor: str, rows: int, columns: int, scale: float, empty: list[int] | None = None) -> None:
         data = rng.standard_normal((rows, columns), dtype=np.float32) * np.float32(scale)
-        data[empty] = 0.0
+        data[empty or []] = 0.0
         packed, kind = _quantised(data, shape.kind)
         writer.add_tensor(tensor, packed, raw_dtype=kind)
 
@@ -147,9 +156,7 @@ def build(path: Path, shape: Shape = Shape(), name: str = "random") -> Path:
         writer.add_tensor(tensor, np.ones(size, dtype=np.float32))
 
     matrix("token_embd.weight", shape.vocab, d, 1.0)
-    first = vocabulary(shape.vocab)[0].index(SPECIALS[0])
-    silent = slice(first, first + len(SPECIALS)) if shape.endless else slice(0)
-    matrix("output.weight", shape.vocab, d, shape.spread / d**0.5, silent)
+    matrix("output.weight", shape.vocab, d, shape.spread / d**0.5, silent(shape))
     ones("output_norm.weight", d)
     for i in range(shape.layers):
         block = f"blk.{i}."
