@@ -45,8 +45,7 @@ class Scheduler:
         # those over a range as long as the longest prompt's: such a step gains nothing, so it does one or the other.
         self._apart = not context.unified
         self._read = 0  # tokens of prompts since the last step that decoded
-        plain = self._apart and setup.flash_attention is False
-        self._turns = Turns(pass_cells(context.model.size, context.model.cell) if plain else 0.0)
+        self._turns = Turns(pass_cells(setup, context.model.size, context.model.cell))
         self.pace = Pace(min(setup.chunk, context.n_batch), setup.gap_factor, apart=self._apart)
         self._context = context
         self._vocab = vocab
@@ -247,11 +246,10 @@ class Scheduler:
         return decoding, parts
 
     def _must_decode(self) -> bool:
-        """Where steps do one or the other: prompts were read, and they are not so urgent that more are read at once.
-
-        Or some of the running calls have had a token, and the others are due one.
-        """
-        return self._turns.due or self._read > 0 and (self._read >= self._context.n_batch or not self.pace.hurries(*self._load()))
+        """Where steps do one or the other: some have had their turn and others not, or prompts were not urgently read."""
+        if self._turns.due or not self._read:
+            return self._turns.due
+        return self._read >= self._context.n_batch or not self.pace.hurries(*self._load())
 
     def _grow(self, choice: Choice) -> bool:
         """More room for a call that outlives its reservation; False: it pauses for this step."""

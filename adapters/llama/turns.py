@@ -8,6 +8,7 @@ joins the next round.
 """
 
 from adapters.llama.job import Choice
+from adapters.llama.spec import Setup
 
 _SLOWER = 2  # a byte of the cache takes so much longer to read than one of the weights (measured: 6 and 13 GB/s)
 
@@ -49,6 +50,11 @@ class Turns:
         return self._together([choice for choice in pool if choice.slot.n <= limit])
 
 
-def pass_cells(weights: int, cell: int) -> float:
-    """Cells that are read in the time of a pass over the weights. In bytes: all weights; a token's keys and values."""
+def pass_cells(setup: Setup, weights: int, cell: int) -> float:
+    """Cells that are read in the time of a pass over the weights; 0 where rows do not read each other's.
+
+    In bytes: all weights; a token's keys and values. Flash attention skips what is not a row's own.
+    """
+    if setup.unified or setup.flash_attention is not False:
+        return 0.0
     return weights / (_SLOWER * max(cell, 1))

@@ -45,7 +45,9 @@ class Shape:
     window: int | None = None  # sliding window attention; `fakes.gguf_memories` has an architecture with it
     kv_per_layer: tuple[int, ...] = ()  # of a hybrid: none where a layer is recurrent
     sections: tuple[int, int, int, int] | None = None  # M-RoPE, with arch="qwen2vl": halves of a head per axis
-    endless: bool = False  # a greedy answer goes on to its limit, each token with a text: `silent` ones have the logit 0
+    endless: bool = (
+        False  # a greedy answer goes on to its limit, each token with a text: `silent` ones have the logit 0
+    )
 
 
 def byte_alphabet() -> list[str]:

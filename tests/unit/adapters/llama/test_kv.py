@@ -285,7 +285,8 @@ def test_a_conversation_gives_way_to_a_long_answer_and_not_to_a_short_one(decode
     again = _begin(memory, kv, [*[2] * 600, 7], 10)
     assert (again.slots[0].seq, again.reused) == (2, 600)
     _begin(memory, kv, [9] * 10, decode)  # 3 is the oldest, beside 2; 1 the newest, beside it too
-    assert not kv.slots[1].busy and kv.slots[3].busy
+    assert not kv.slots[1].busy
+    assert kv.slots[3].busy
     _begin(memory, kv, [8] * 10, decode)
     assert kv.slots[1].busy != kept
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from adapters.llama.spec import Setup
 from adapters.llama.turns import Turns, pass_cells
 
 
@@ -66,8 +67,11 @@ def test_everybody_has_one_turn_in_a_round_whoever_ends_or_begins() -> None:
 
 
 def test_a_pass_in_cells() -> None:
-    assert pass_cells(100_000_000, 12_288) == pytest.approx(4069, abs=1)
-    assert pass_cells(1000, 0) == 500, "a model without keys and values has nothing to gain"
+    plain = Setup(flash_attention=False)
+    assert pass_cells(plain, 100_000_000, 12_288) == pytest.approx(4069, abs=1)
+    assert pass_cells(plain, 1000, 0) == 500, "a model without keys and values has nothing to gain"
+    assert pass_cells(Setup(flash_attention=False, unified=True), 1000, 1) == 0, "rows share what they read"
+    assert pass_cells(Setup(), 1000, 1) == pass_cells(Setup(flash_attention=True), 1000, 1) == 0
 
 
 def test_a_long_call_has_steps_of_its_own_and_says_the_same(
