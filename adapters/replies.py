@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from proxy.call import Ending, Usage
+from proxy.lane import Lane
 from proxy.stream import CONTENT_TYPE
 
 
@@ -78,11 +79,11 @@ class Stream:
             return b""
         return await self._source.read()
 
-    async def flow(self, write: Callable[[bytes], bool]) -> bytes:
+    async def flow(self, write: Callable[[bytes], bool], lane: Lane | None = None) -> bytes:
         """See `proxy.ports.Flows`; one frame after the other where the source cannot do better."""
         if self._first or self._flow is None or self._source.ending is not None:
             return await self.next()
-        frames: bytes = await self._flow(write)
+        frames: bytes = await self._flow(write, lane)
         return frames
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from proxy import estimate
 from proxy.call import Call, Ending, Operation, Served, Target, Usage
 from proxy.errors import Internal, TraghettoError
+from proxy.lane import Lane
 from proxy.ledger.entry import Entry
 from proxy.ledger.prices import Charge, PriceTable
 from proxy.ledger.row import Mark
@@ -25,12 +26,13 @@ CLOCK_S = 1.0  # how old the difference of the two clocks may be
 class Metered:
     """A Reply with its permit attached. Closing it twice, or after its end, changes nothing."""
 
-    __slots__ = ("_open", "_permit", "_reply", "content_type", "frames", "headers", "sent", "status")
+    __slots__ = ("_lane", "_open", "_permit", "_reply", "content_type", "frames", "headers", "sent", "status")
 
     def __init__(self, reply: Reply, permit: Permit) -> None:
         self._reply = reply
         self._permit = permit
         self._open = True
+        self._lane: Lane | None = None
         self.frames = 0
         self.sent = 0  # bytes
         self.status = reply.status
@@ -60,9 +62,10 @@ class Metered:
                 await waiting
         return frame
 
-    async def flow(self, write: Callable[[bytes], bool]) -> bytes:
+    async def flow(self, write: Callable[[bytes], bool], lane: Lane | None = None) -> bytes:
         """See `proxy.ports.Flows`. What `write` takes is counted; what is returned, like a frame of `next`."""
         reply = self._reply
+        self._lane = lane
         flow = getattr(reply, "flow", None)
         if flow is None:
             return await self.next()
@@ -75,7 +78,7 @@ class Metered:
             return True
 
         try:
-            frame: bytes = await flow(counted)
+            frame: bytes = await flow(counted, lane)
         except Exception as error:
             self._failed(error)
             raise
@@ -92,7 +95,7 @@ class Metered:
 
     def _settle(self, ending: Ending) -> Awaitable[None] | None:
         self._open = False
-        served = Served(self._reply.usage, ending, self.frames, self.sent)
+        served = self._served(ending)
         waiting = self._permit.settle(served)
         return None if waiting is None else self._settled(waiting, served)
 
@@ -110,7 +113,13 @@ class Metered:
     def _leave(self, ending: Ending, error: str | None = None) -> None:
         if self._open:
             self._open = False
-            self._permit.abandon(Served(self._reply.usage, ending, self.frames, self.sent, error))
+            self._permit.abandon(self._served(ending, error))
+
+    def _served(self, ending: Ending, error: str | None = None) -> Served:
+        frames, sent, lane = self.frames, self.sent, self._lane
+        if lane is not None:
+            frames, sent = frames + lane.frames, sent + lane.sent
+        return Served(self._reply.usage, ending, frames, sent, error)
 
 
 class Bill:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 import msgspec
 
 from proxy.call import Call, Ending, Operation, Plan, Principal, Served, Target, Usage
+from proxy.lane import Lane
 
 if TYPE_CHECKING:
     from proxy.account import Metered
@@ -68,9 +69,10 @@ class Reply(Protocol):
 class Flows(Protocol):
     """A Reply that can pass frames on in the moment they come, with no task woken for each."""
 
-    async def flow(self, write: Callable[[bytes], bool]) -> bytes:
+    async def flow(self, write: Callable[[bytes], bool], lane: Lane | None = None) -> bytes:
         """Frames to `write`, which must not raise, until it returns False for some or the end comes; those are returned, as
-        `next` would: b"" only after the end. Raises as `next` does."""
+        `next` would: b"" only after the end. Raises as `next` does. What `lane`, the same in each call, takes does not come
+        to `write`: who must see every frame hands none on."""
         ...
 
 

@@ -10,6 +10,8 @@ from typing import Protocol
 
 from litestar.types import Receive, Send
 
+from proxy.lane import Lane
+
 WATCH_AFTER_S = 0.02  # most short calls are over by then, and need no task that watches
 
 OUTLET = "traghetto.outlet"  # the ASGI extension under which our own server hands over its way out
@@ -37,6 +39,10 @@ class Way(Protocol):
 
     def offer(self, data: bytes) -> bool:
         """Some of the body, without waiting. False if it was not taken: the client reads too slowly, or has gone."""
+        ...
+
+    def lane(self) -> Lane | None:
+        """A way past `offer` for regular events, once some of the body was written; None where there is none."""
         ...
 
     async def end(self, data: bytes) -> None:
@@ -137,6 +143,9 @@ class AsgiOutlet:
         """ASGI has no way to send without waiting."""
         del data
         return False
+
+    def lane(self) -> Lane | None:
+        return None
 
     async def end(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": False})

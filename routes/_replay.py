@@ -18,6 +18,7 @@ from proxy import log, pipeline
 from proxy.call import Call, Ending, Usage
 from proxy.errors import BadRequest, Conflict, Unavailable
 from proxy.idempotency import KEY_MAX, Flight, Idempotency, again, body_hash, named
+from proxy.lane import Lane
 from proxy.media.payload import Payload
 from proxy.ports import Reply
 from proxy.retries import Retries, Trip
@@ -244,6 +245,10 @@ class Keeping:
         self._trip.add(data)
         return True
 
+    def lane(self) -> Lane | None:
+        """None: every frame is kept."""
+        return None
+
     async def end(self, data: bytes) -> None:
         trip = self._trip
         if data:
@@ -277,7 +282,7 @@ class Recorded:
     async def next(self) -> bytes:
         return await self._passed(self._reply.next())
 
-    async def flow(self, write: Callable[[bytes], bool]) -> bytes:
+    async def flow(self, write: Callable[[bytes], bool], _lane: Lane | None = None) -> bytes:
         """See `proxy.ports.Flows`. What `write` takes is kept here; what is returned, like a frame of `next`."""
         add = self._flight.add
 

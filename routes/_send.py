@@ -101,7 +101,7 @@ async def _pump(reply: Reply, frame: bytes, outlet: Way, keepalive_s: float) -> 
         while frame and reply.ending is None:
             await outlet.put(frame)
             try:
-                frame = await (flow(outlet.offer) if flow is not None else reply.next())
+                frame = await (flow(outlet.offer, outlet.lane()) if flow is not None else reply.next())
             except TraghettoError as error:
                 if not events:
                     raise Broken from error  # a binary body cannot say it: the connection must

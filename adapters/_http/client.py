@@ -19,6 +19,7 @@ from adapters._http.foreign import ForeignTransport
 from adapters._http.head import HeadWriter, lines, origin_of, refused, split_length
 from adapters._http.timeouts import Timeouts
 from adapters._http.transport import NativeTransport, Request, framing
+from proxy.lane import Lane
 
 DRAIN_S = 1.0  # how long a body that is over in meaning may take to be over on the wire
 
@@ -68,7 +69,7 @@ class Source(Protocol):
 
     def chunk(self) -> Coroutine[Any, Any, bytes]: ...
     def rest(self) -> bytes | None: ...
-    def flow(self, sink: Callable[[bytes], bool]) -> Coroutine[Any, Any, None]: ...
+    def flow(self, sink: Callable[[bytes], bool], lane: Lane | None = None) -> Coroutine[Any, Any, None]: ...
     def close(self) -> None: ...
     def release(self) -> None: ...
 
@@ -104,11 +105,11 @@ class HttpResponse:
             return self._source.chunk()
         return self._decoded(self._decoder)
 
-    async def flow(self, sink: Callable[[bytes], bool]) -> None:
+    async def flow(self, sink: Callable[[bytes], bool], lane: Lane | None = None) -> None:
         """Body bytes to `sink`, as they come and without waking anybody for each, until it returns False or the body is
-        complete. `sink` must not raise. Raises TransportError as `chunk` does."""
+        complete; but for what `lane` takes. `sink` must not raise. Raises TransportError as `chunk` does."""
         if self._decoder is None:
-            await self._source.flow(sink)
+            await self._source.flow(sink, lane)
             return
         while (data := await self._decoded(self._decoder)) and sink(data):
             pass

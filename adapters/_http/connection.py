@@ -16,6 +16,7 @@ from typing import Protocol, cast
 from adapters._http.errors import TransportError
 from adapters._http.exchange import Exchange
 from proxy.cork import cork_of
+from proxy.lane import Lane
 
 JOIN_LIMIT = 64 * 1024  # bodies up to this are copied behind the head to leave in one write
 
@@ -47,6 +48,7 @@ class Connection(asyncio.Protocol):
         "_write_paused",
         "closed",
         "expires_at",
+        "lane",
         "served",
         "slot",
     )
@@ -55,6 +57,7 @@ class Connection(asyncio.Protocol):
         self.closed = False
         self.served = 0  # exchanges begun
         self.expires_at = 0.0  # loop time, while idle
+        self.lane: Lane | None = None
         self.slot = False  # whether it holds one of the keeper's slots
         self._loop = loop
         self._cork = cork_of(loop)
@@ -251,6 +254,11 @@ class Connection(asyncio.Protocol):
         self._keeper.born(self)
 
     def data_received(self, data: bytes) -> None:
+        lane = self.lane
+        if lane is not None:
+            if lane.take(data):
+                return
+            self.lane = None
         exchange = self._exchange
         if exchange is None:  # nobody asked: a goodbye message, or a response longer than it said
             self.abort()

@@ -17,6 +17,7 @@ import httptools
 from adapters._http.errors import Kind, TransportError, from_loss
 from adapters._http.timeouts import Timeouts, span
 from adapters._http.wire import MAX_HEAD, MAX_HEADERS, Wire, complaint, framed, idle_hint, malformed, overdue, too_large
+from proxy.lane import Lane
 
 HIGH_WATER = 256 * 1024  # bytes buffered for a reader that lags before the socket is no longer read
 DRAIN_S = 1.0  # how long a released exchange may take to end by itself,
@@ -30,39 +31,10 @@ class Exchange:
     """
 
     __slots__ = (
-        "_aligned",
-        "_between_s",
-        "_body",
-        "_buffered",
-        "_deadline",
-        "_draining",
-        "_first_byte_s",
-        "_head_only",
-        "_headers_done",
-        "_interim",
-        "_mark",
-        "_parser",
-        "_paused",
-        "_quiet",
-        "_reading_head",
-        "_sink",
-        "_total_head",
-        "_waiter",
-        "_wire",
-        "_writing",
-        "complete",
-        "content_encoding",
-        "error",
-        "headers",
-        "idle_hint_s",
-        "keep_alive",
-        "loop",
-        "sent",
-        "started",
-        "status",
-        "step_s",
-        "surplus",
-        "trailers",
+        *("_aligned", "_between_s", "_body", "_buffered", "_deadline", "_draining", "_first_byte_s", "_head_only"),
+        *("_headers_done", "_interim", "_lane", "_mark", "_parser", "_paused", "_quiet", "_reading_head", "_sink"),
+        *("_total_head", "_waiter", "_wire", "_writing", "complete", "content_encoding", "error", "headers"),
+        *("idle_hint_s", "keep_alive", "loop", "sent", "started", "status", "step_s", "surplus", "trailers"),
     )
 
     def __init__(
@@ -106,6 +78,7 @@ class Exchange:
         self._waiter: asyncio.Future[None] | None = None
         self._aligned = False  # the parser is known to wait for the next chunk's size
         self._sink: Callable[[bytes], bool] | None = None
+        self._lane: Lane | None = None
         self._parser: Any = httptools.HttpResponseParser(self)
 
     # --- the reader's side -------------------------------------------------------------------------------------------
@@ -139,12 +112,13 @@ class Exchange:
             self._read_on()
         return data
 
-    async def flow(self, sink: Callable[[bytes], bool]) -> None:
+    async def flow(self, sink: Callable[[bytes], bool], lane: Lane | None = None) -> None:
         """# fast path: body bytes go to `sink` as they come, out of the socket's own callback, with no task woken for each.
 
-        Ends when `sink` returns False, or the body is complete; `sink` must not raise. Raises the exchange's failure.
+        Ends when `sink` returns False, or the body is complete; `sink` must not raise. Where the parser waits for a chunk and
+        `lane` is ready, it is asked first. Raises the exchange's failure.
         """
-        self._sink = sink
+        self._sink, self._lane = sink, lane
         try:
             while self._sink is not None:
                 if self._body:
@@ -161,6 +135,8 @@ class Exchange:
                     await self.change()
         finally:
             self._sink = None
+            if self._wire is not None:
+                self._wire.lane = None
 
     def _read_on(self) -> None:
         self._paused = False
@@ -228,6 +204,8 @@ class Exchange:
                 if not sink(data[-size - 2 : -2]):
                     self._sink = None
                     self._wake()
+                else:
+                    self._open()
                 return
         self.started = True
         self._aligned = False
@@ -239,6 +217,8 @@ class Exchange:
         if sink is not None and self._body:
             self._aligned = lone and self._body == [data[-size - 2 : -2]]  # it took it for one too
             self._pour(sink)
+            if self._aligned:
+                self._open()
         if self.error is not None or self.complete:
             self._wake()
         elif self._quiet > MAX_HEAD:
@@ -265,6 +245,12 @@ class Exchange:
         if self._body or self._reading_head:
             self._reading_head = False
             self._wake()
+
+    def _open(self) -> None:
+        """From here on the lane is asked first, if it can be."""
+        lane, wire = self._lane, self._wire
+        if lane is not None and lane.ready and wire is not None and self._sink is not None:
+            wire.lane = lane
 
     def _pour(self, sink: Callable[[bytes], bool]) -> None:
         if not sink(self._pop()):
@@ -319,7 +305,8 @@ class Exchange:
     def due(self) -> tuple[float, Kind]:
         """When the next clock runs out, in loop time, and which."""
         if self._headers_done:
-            quiet = math.inf if self._paused else self._mark + self._between_s
+            mark = self._mark if self._lane is None else max(self._mark, self._lane.at)
+            quiet = math.inf if self._paused else mark + self._between_s
             kind: Kind = "between_bytes_timeout"
         else:
             quiet, kind = self._mark + self._first_byte_s, "first_byte_timeout"

@@ -24,6 +24,7 @@ from adapters._http.head import Origin
 from adapters._http.retry import stale
 from adapters._http.slots import Slots
 from adapters._http.timeouts import Timeouts, span
+from proxy.lane import Lane
 
 if TYPE_CHECKING:
     import aiohttp
@@ -254,7 +255,7 @@ class ForeignExchange:
     def rest(self) -> None:
         """A library's body is never known to be here."""
 
-    async def flow(self, sink: Callable[[bytes], bool]) -> None:
+    async def flow(self, sink: Callable[[bytes], bool], _lane: Lane | None = None) -> None:
         """As the native exchange's, one `chunk` after the other."""
         while (data := await self.chunk()) and sink(data):
             pass

@@ -5,13 +5,16 @@ from typing import Protocol
 import httptools
 
 from adapters._http.errors import Kind, TransportError
+from proxy.lane import Lane
 
 MAX_HEAD = 64 * 1024  # bytes of status line and headers, interim responses and trailers included
 MAX_HEADERS = 256  # fields
 
 
 class Wire(Protocol):
-    """What an exchange may ask of the connection it runs on."""
+    """What an exchange may ask of the connection it runs on. `lane` is offered each read; what it refuses unsets it."""
+
+    lane: Lane | None
 
     def abort(self) -> None: ...
     def pause(self) -> None: ...

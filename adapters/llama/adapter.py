@@ -19,6 +19,7 @@ from adapters.replies import Whole
 from proxy import call as calls
 from proxy.call import Call, Ending, Operation, Target
 from proxy.errors import ModelUnknown
+from proxy.lane import Lane
 from proxy.media import vectors
 from proxy.params import sort_out
 from proxy.ports import Caps, Instance, Reply
@@ -228,7 +229,7 @@ class Tokens:
                 return out
         return b""
 
-    async def flow(self, write: Callable[[bytes], bool]) -> bytes:
+    async def flow(self, write: Callable[[bytes], bool], _lane: Lane | None = None) -> bytes:
         """# fast path: frames go to `write` in the moment their tokens come. Returns those that it did not take, or the last.
 
         Raises UpstreamError as `read` does.

@@ -19,6 +19,7 @@ from adapters.options import OpenAIOptions
 from adapters.replies import Stream, Whole
 from proxy.call import Call, Ending, Operation, Target, Usage
 from proxy.errors import UpstreamError
+from proxy.lane import Lane
 from proxy.params import Sorted, sort_out
 from proxy.ports import Caps, Reply
 from proxy.wire.body import encode
@@ -260,12 +261,13 @@ class ChunkSource:
                 return out
         return b""
 
-    async def flow(self, write: Callable[[bytes], bool]) -> bytes:
+    async def flow(self, write: Callable[[bytes], bool], lane: Lane | None = None) -> bytes:
         """# fast path: frames go to `write` in the moment their bytes come. Returns those that it did not take, or the last.
 
         Raises UpstreamError as `read` does.
         """
         chunks = self._chunks
+        chunks.lane = lane
         left = b""
         failure: Exception | None = None
 
@@ -277,12 +279,14 @@ class ChunkSource:
                 failure = error
                 return False
             if chunks.ending is None and (not frames or write(frames)):
+                if lane is not None:
+                    chunks.guide(lane)
                 return True
             left = frames
             return False
 
         try:
-            await self._response.flow(sink)
+            await self._response.flow(sink, lane)
         except TransportError as error:
             raise transport_fault(error, self._upstream) from None
         if failure is not None:

@@ -15,6 +15,7 @@ from adapters.openai_api.habits import Habit, Habits, learned
 from adapters.openai_api.regular import BACKSLASH, USAGE, Regular
 from proxy.call import Ending, Usage, UsageSource
 from proxy.errors import Fault, UpstreamError
+from proxy.lane import Lane
 from proxy.stream import DONE, EventTooLarge, Splitter, events, frame
 
 _NO_USAGE = (b',"usage":null', b', "usage": null')  # compact and spaced
@@ -54,6 +55,7 @@ class ChatStream:
         self._regular = Regular(wants_usage=wants_usage)
         self._choices: dict[int, Choice] = {}
         self._usage_object: dict[str, Any] | None = None
+        self.lane: Lane | None = None  # takes events that need not come here
         self.usage: Usage | None = None
         self.ending: Ending | None = None
 
@@ -87,6 +89,13 @@ class ChatStream:
                 return out
             return out + self._ready(block[first:])
         return self._ready(block)
+
+    def guide(self, lane: Lane) -> None:
+        """Tell a lane whether it may take the next event."""
+        regular = self._regular
+        if regular.before and not lane.known:
+            lane.know(regular.before, regular.behind, regular.ours_before, regular.ours_behind)
+        lane.ready = lane.known and not self._splitter.held
 
     def _ready(self, block: bytes) -> bytes:
         """Whole events: as much as may pass unseen, the rest one by one."""
@@ -311,7 +320,8 @@ class ChatStream:
 
     def _tokens(self) -> int:
         """About as many as have come."""
-        return -(-(self._regular.passed + sum(choice.text_bytes for choice in self._choices.values())) // 4)
+        passed = self._regular.passed + (self.lane.text if self.lane is not None else 0)
+        return -(-(passed + sum(choice.text_bytes for choice in self._choices.values())) // 4)
 
     @property
     def so_far(self) -> Usage | None:

@@ -138,9 +138,13 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.full = True
+        if self._active is not None:
+            self._active.slow(True)
 
     def resume_writing(self) -> None:
         self.full = False
+        if self._active is not None:
+            self._active.slow(False)
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():

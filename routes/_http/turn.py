@@ -10,6 +10,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from proxy.lane import Lane
+
 if TYPE_CHECKING:
     from routes._http.connection import Connection
 
@@ -34,11 +36,13 @@ class Turn:
         "_head",
         "_head_only",
         "_http10",
+        "_lane",
         "_left",
         "_parts",
         "_read",
         "_waiter",
         "_watched",
+        "_written",
         "buffered",
         "complete",
         "gone",
@@ -49,7 +53,6 @@ class Turn:
         "scope",
         "status",
         "task",
-        "written",
     )
 
     def __init__(self, connection: "Connection", scope: dict[str, Any], *, keep_alive: bool, expects: bool) -> None:
@@ -58,7 +61,8 @@ class Turn:
         self.task: asyncio.Task[None] | None = None
         self.status = 0
         self.complete = False  # the answer is wholly written
-        self.written = 0
+        self._written = 0
+        self._lane: Lane | None = None
         self.gone = False
         self.on_gone: Callable[[], None] | None = None
         self.lost = False  # there is no connection any more
@@ -140,6 +144,7 @@ class Turn:
     def leave(self) -> None:
         """The connection is gone."""
         self.lost = True
+        self.slow(True)
         self._wake()
         if self._watched and not self.complete:
             (self.on_gone or self.cancel)()
@@ -191,11 +196,27 @@ class Turn:
         head.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
         self._head = b"".join(head)
 
+    @property
+    def written(self) -> int:
+        return self._written + (self._lane.frames if self._lane is not None else 0)
+
+    def lane(self) -> Lane | None:
+        connection = self._connection
+        if self._lane is None and self._chunked and not self._head and not self._head_only:
+            self._lane = Lane(connection.transport.write, connection.loop.time)
+            self.slow(connection.full)
+        return self._lane
+
+    def slow(self, full: bool) -> None:
+        """Whether the client lags, or has gone."""
+        if self._lane is not None:
+            self._lane.shut = full or self.lost
+
     def offer(self, data: bytes) -> bool:
         connection = self._connection
         if self.lost or connection.full:
             return False
-        self.written += 1
+        self._written += 1
         connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
         return True
 
@@ -228,7 +249,7 @@ class Turn:
             self._head = b""
             data = head + data
         if data:
-            self.written += 1
+            self._written += 1
             self._connection.write(data)
 
     def _finish(self) -> None:

@@ -12,6 +12,7 @@ STAGES = ("resolve", "admit", "dispatch", "account")
 SEAM = {
     *("proxy.NAME", "proxy.__version__", "proxy.ports", "proxy.call", "proxy.errors", "proxy.config", "proxy.params"),
     *("proxy.stream", "proxy.wire", "proxy.tokens", "proxy.media", "proxy.log", "proxy.features", "proxy.cork"),
+    "proxy.lane",
 }
 # Modules that everybody may import and that themselves import next to nothing.
 GROUND = {"proxy.errors": set[str](), "proxy.config": {"proxy.errors"}, "proxy.stream": {"proxy.errors"}}

@@ -187,7 +187,7 @@ async def test_the_second_under_a_key_gets_the_first_ones_answer() -> None:
 @pytest.mark.asyncio
 async def test_frames_that_flow_are_kept_as_well() -> None:
     class Flowing(Reply):
-        async def flow(self, write: Any) -> bytes:
+        async def flow(self, write: Any, _lane: Any = None) -> bytes:
             assert write(self.frames.pop(0))
             assert not write(b"not taken")
             return await self.next()
@@ -263,7 +263,7 @@ async def test_retries_without_a_key() -> None:
 @pytest.mark.asyncio
 async def test_a_streams_retry_has_every_frame_whichever_way_it_left() -> None:
     class Flowing(Reply):
-        async def flow(self, write: Any) -> bytes:
+        async def flow(self, write: Any, _lane: Any = None) -> bytes:
             while len(self.frames) > 1 and write(self.frames[0]):
                 self.frames.pop(0)
             return await self.next()

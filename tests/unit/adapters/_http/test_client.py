@@ -67,7 +67,7 @@ class Canned:
     def rest(self) -> bytes | None:
         return b"".join(self._pieces) if self.complete else None
 
-    async def flow(self, sink: Callable[[bytes], bool]) -> None:
+    async def flow(self, sink: Callable[[bytes], bool], _lane: object = None) -> None:
         while (data := await self.chunk()) and sink(data):
             pass
 

@@ -14,6 +14,7 @@ from adapters._http.errors import TransportError
 from adapters._http.exchange import DRAIN_BYTES, DRAIN_S, HIGH_WATER, MAX_HEAD, Exchange
 from adapters._http.timeouts import Timeouts
 from fakes.wires import ALL_CHUNKED, BODY
+from proxy.lane import Lane
 
 pytestmark = pytest.mark.asyncio
 
@@ -338,6 +339,18 @@ async def test_what_is_no_chunk_is_refused(bad: bytes) -> None:
     exchange.feed(bad)
     with pytest.raises(TransportError, match="not HTTP"):
         await task
+
+
+async def test_the_silence_between_bytes_begins_with_what_a_lane_took() -> None:
+    exchange, _ = begun(Timeouts(between_bytes_s=20))
+    exchange.feed(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    lane = Lane(lambda _: None, lambda: 0.0)
+    task = asyncio.get_running_loop().create_task(exchange.flow(lambda _: True, lane))
+    await asyncio.sleep(0)
+    lane.at = asyncio.get_running_loop().time() + 1000
+    assert exchange.due() == (lane.at + 20, "between_bytes_timeout")
+    exchange.feed(b"0\r\n\r\n")
+    await task
 
 
 PIECES = st.lists(st.text(alphabet="05a\r\n", min_size=1, max_size=24).map(str.encode), min_size=1, max_size=8)

@@ -114,6 +114,50 @@ async def test_nothing_is_offered_to_a_client_that_does_not_read() -> None:
 
 
 @pytest.mark.asyncio
+async def test_the_short_way_is_open_once_some_of_a_chunked_body_is_written_and_while_the_client_keeps_up() -> None:
+    line = Line()
+    one = turn(line)
+    assert one.lane() is None
+    await one.begin(200, [])
+    assert one.lane() is None, "a head leaves with the first of the body"
+    await one.put(b"first")
+    lane = one.lane()
+    assert lane is not None
+    assert (lane is one.lane(), lane.shut) == (True, False)
+    for full in (True, False):
+        one.slow(full)
+        assert lane.shut is full
+    lane.frames = 3
+    assert one.written == 4
+    one.leave()
+    one.slow(False)
+    assert lane.shut, "there is no client any more"
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "length"), [("HEAD", "1.1", False), ("POST", "1.0", False), ("POST", "1.1", True)]
+)
+@pytest.mark.asyncio
+async def test_there_is_no_short_way_into_what_is_not_chunked(method: str, version: str, length: bool) -> None:
+    one = turn(Line(), method, version)
+    await one.begin(200, [(b"content-length", b"9")] if length else [])
+    await one.put(b"first")
+    assert one.lane() is None
+
+
+@pytest.mark.asyncio
+async def test_the_short_way_of_a_client_that_lags_already_is_shut() -> None:
+    line = Line()
+    one = turn(line)
+    await one.begin(200, [])
+    await one.put(b"first")
+    line.full = True
+    lane = one.lane()
+    assert lane is not None
+    assert lane.shut
+
+
+@pytest.mark.asyncio
 async def test_to_http_1_0_the_end_of_the_connection_is_the_end_of_the_body() -> None:
     line = Line()
     one = turn(line, version="1.0", keep=False)
