@@ -13,8 +13,9 @@ machine's cores. Split KV cache, the same number of threads, sequences and conte
 defaults otherwise (flash attention: auto) but for its prompt cache in host memory, which is off, as ours is. `x` is
 Traghetto's figure over the peer's. `tiny` has one layer and a vocabulary of 21,600: much of its time is still llama.cpp's;
 `tiny-4k` has 4,096, and less. `prompts`: time to the first token of a 2,000-token prompt, new and with all but its end
-known; and the gaps between the chunks of 8 running streams while a 4,000-token prompt arrives. llama-cpp-python's server
-has three rounds, since one takes half a minute.
+known; and the gaps between the chunks of 8 running streams while a 4,000-token prompt arrives (the models say no token
+that is only a part of a character, for it would be seen with a later one). llama-cpp-python's server has three rounds,
+since one takes half a minute.
 """
 
 import argparse
