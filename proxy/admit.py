@@ -13,7 +13,7 @@ from proxy import budgets as budget
 from proxy.budgets import Budgets
 from proxy.call import Call, Dialect, Ending, Operation, Served, Usage
 from proxy.errors import BudgetSpent, RateExceeded, Unavailable
-from proxy.estimate import TEXTUAL, most, prompt_tokens, reserved_tokens, rough_prompt, unit_of
+from proxy.estimate import most, prompt_tokens, reserved_tokens, unit_of
 from proxy.ledger.prices import PriceTable
 from proxy.limits.hits import HitLog, now_us
 from proxy.limits.reference import Bucket, Measure
@@ -158,33 +158,39 @@ class Gate:
         means, key = self._means, call.principal
         assert call.plan is not None
         quota = means.rules.tiers.quota(key, call.plan.model)
-        asks = quota.ones.copy()
-        if (tokens := quota.tokens) is not None and call.operation in TEXTUAL:
-            asks.append((tokens, reserved_tokens(call, rough_prompt(call), tokens.capacity)))
+        purse: Ask | None = None
+        balance = b""
         limited = key.usd_micro is not None or key.diem_micro is not None or key.vcu_micro is not None
-        balance = await self._purse(call, asks) if limited else b""
+        if limited:
+            purse, balance = await self._purse(call)
         store = means.store
         grant: Grant | None = None
-        if asks:
-            found = store.reserve_now(asks)
-            if found is None:
-                found = await store.reserve(asks)
-            if isinstance(found, Refusal):
-                raise self._refused(call, found)
-            grant = found
-            call.told = grant_lines(quota, grant, call.dialect) + balance
+        if quota.buckets or limited:
+            counted = quota.tokens
+            tokens = None if counted is None else reserved_tokens(call, counted.capacity)
+            grant = store.quick(quota, tokens, purse) or await self._reserved(call, store, quota.asks(tokens, purse))
+            call.told = grant_lines(quota, grant.left, call.dialect, tokens=tokens is not None) + balance
         self.running += 1
         return Held(self, call, store, grant, limited)
 
-    async def _purse(self, call: Call, asks: list[Ask]) -> bytes:
-        """Ask for the most that it can cost, too; gives what is to be said of balances."""
+    async def _reserved(self, call: Call, store: LimitStore, asks: list[Ask]) -> Grant:
+        """Raises RateExceeded, BudgetSpent, Unavailable."""
+        found = store.reserve_now(asks)
+        if found is None:
+            found = await store.reserve(asks)
+        if isinstance(found, Refusal):
+            raise self._refused(call, found)
+        return found
+
+    async def _purse(self, call: Call) -> tuple[Ask, bytes]:
+        """The most that it can cost, and what is to be said of balances."""
         means, now = self._means, now_us()
         purse = means.budgets.bucket(call.principal, now)
         assert purse is not None
-        asks.append((purse, self._most_cost(call, (await prompt_tokens(call))[0])))
+        cost = self._most_cost(call, (await prompt_tokens(call))[0])
         await means.budgets.ready(purse, now)
         venice = call.dialect is Dialect.VENICE
-        return balance_lines(means.budgets.left(call.principal, now)) if venice else b""
+        return (purse, cost), balance_lines(means.budgets.left(call.principal, now)) if venice else b""
 
     def _most_cost(self, call: Call, prompt: int) -> int:
         """Micro-USD. Raises BudgetSpent: the price is not known."""
@@ -224,7 +230,7 @@ class Gate:
         assert call.plan is not None
         means, key = self._means, call.principal
         asks: list[Ask] = [
-            (bucket, reserved_tokens(call, prompt, bucket.capacity) if bucket.measure is Measure.TPM else 1)
+            (bucket, (reserved_tokens(call, bucket.capacity, prompt) or 0) if bucket.measure is Measure.TPM else 1)
             for bucket in means.rules.tiers.buckets(key, call.plan.model)
         ]
         purse = means.budgets.bucket(key, now_us())

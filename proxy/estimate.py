@@ -14,6 +14,8 @@ DEFAULT_OUTPUT = 4096  # tokens, where neither the request nor the model bounds 
 TEXTUAL = frozenset(
     {Operation.CHAT, Operation.COMPLETIONS, Operation.RESPONSES, Operation.MESSAGES, Operation.EMBEDDINGS}
 )
+_CHAT = Operation.CHAT
+_BYTES = tokens.BYTES_PER_TOKEN
 _SMALL = 2048  # bytes of a body that count as its text
 _EVENT = 200  # bytes of a stream's event, which mostly brings one token
 
@@ -34,7 +36,7 @@ def rough_prompt(call: Call) -> int:
     size = len(call.raw)
     if size > _SMALL and isinstance(call.request, ChatRequest):  # it may hold pictures
         return sum(tokens.estimate(len(message.text)) + 4 for message in call.request.messages) + 3
-    return -(-size // tokens.BYTES_PER_TOKEN)
+    return -(-size // _BYTES)
 
 
 def _asked(call: Call) -> int | None:
@@ -56,15 +58,23 @@ def most_output(call: Call, prompt: int) -> int:
     return choices * (min(most) if most else DEFAULT_OUTPUT)
 
 
-def reserved_tokens(call: Call, prompt: int, capacity: int) -> int:
-    """What a bucket that holds `capacity` tokens is asked for: the prompt, and the answer at most. One that nobody bounded
-    asks for no more than could ever pass; what it uses beyond its reservation, the next ones wait for."""
-    if call.operation is Operation.EMBEDDINGS or call.operation not in TEXTUAL:
-        return prompt
-    request = call.request
-    if isinstance(request, ChatRequest):  # fast path: what `_asked` finds in one
+def reserved_tokens(call: Call, capacity: int, prompt: int | None = None) -> int | None:
+    """What a bucket that holds `capacity` tokens is asked for: the prompt (as it is counted, or a rough guess), and the answer
+    at most. One that nobody bounded asks for no more than could ever pass; what it uses beyond its reservation, the next ones
+    wait for. None: a call that has no tokens."""
+    operation, request = call.operation, call.request
+    asked: int | None
+    choices: int
+    if operation is not _CHAT and operation not in TEXTUAL:
+        return None
+    if prompt is None:
+        size = len(call.raw)
+        prompt = rough_prompt(call) if size > _SMALL else -(-size // _BYTES)
+    if operation is _CHAT:  # fast path: what `_asked` finds in one
         asked = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
         choices = request.n or 1
+    elif operation is Operation.EMBEDDINGS:
+        return prompt
     else:
         asked = _asked(call)
         choices = getattr(request, "n", None) or 1

@@ -43,7 +43,9 @@ class Keys:
         self._reachable = not is_loopback(host)
         self.database: Database | None = None  # lent by who keeps the ledger, before `start`
         self._store: KeyStore | None = None
-        self.principal: Callable[[str], Principal] = _nobody  # for every call: the directory's own once there is one
+        # for every call: the directory's own once there is one
+        self.principal: Callable[[str], Principal] = _nobody
+        self.known: Callable[[bytes], Principal | None] = _unknown
         self._opening = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -63,7 +65,7 @@ class Keys:
                 from proxy.keys.store import opened  # SQLAlchemy: not before somebody needs it
 
                 self._store = await opened(self._url, watch=True, database=self.database)
-                self.principal = self._store.directory.principal
+                self.principal, self.known = self._store.directory.principal, self._store.directory.known
         return self._store
 
     async def start(self) -> None:
@@ -112,6 +114,11 @@ def _nobody(secret: str) -> Principal:
     """Where no key was ever made."""
     del secret
     raise KeyInvalid("This API key is not valid.")
+
+
+def _unknown(header: bytes) -> Principal | None:
+    del header
+    return None
 
 
 def _exists(path: str) -> bool:

@@ -106,6 +106,10 @@ class OneKey:
         del secret
         return False
 
+    def known(self, header: bytes) -> Principal | None:
+        del header
+        return None
+
     def principal(self, secret: str) -> Principal:
         if not hmac.compare_digest(secret.encode("utf-8", "surrogatepass"), self._key):
             raise KeyInvalid("This API key is not valid.")

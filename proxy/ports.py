@@ -131,6 +131,10 @@ class Keyring(Protocol):
     @property
     def required(self) -> bool: ...
 
+    def known(self, header: bytes) -> Principal | None:
+        """Whose good key an Authorization header brings, where that can be told at once; else None, and `principal` tells."""
+        ...
+
     def principal(self, secret: str) -> Principal:
         """KeyInvalid for a key that is unknown, expired or revoked."""
         ...

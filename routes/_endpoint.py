@@ -45,6 +45,9 @@ class Access(StrEnum):
     ADMIN = "admin"
 
 
+_OPEN, _KEY, _ADMIN = Access.OPEN, Access.KEY, Access.ADMIN
+
+
 class Answer(msgspec.Struct):
     """What a handler answers that is no call: an object (sent as JSON) or bytes."""
 
@@ -135,15 +138,16 @@ class Endpoint:
 
     async def _serve(self, route: Route, inbound: Inbound) -> None:
         desk = self._desk
-        if route.access is not Access.OPEN:
+        access = route.access
+        if access is not _OPEN:
             try:
-                inbound.principal = principal_of(inbound, route.access, desk.keyring)
+                key = principal_of(inbound, access, desk.keyring)
             except KeyInvalid:
                 if not await desk.keyring.look_again(_secret(inbound)):
                     raise
-                inbound.principal = principal_of(inbound, route.access, desk.keyring)
-            key = inbound.principal
-            if route.access is Access.KEY and key is not ANYBODY and desk.accounts.abuse.blocked_s(key.id):
+                key = principal_of(inbound, access, desk.keyring)
+            inbound.principal = key
+            if access is _KEY and key is not ANYBODY and desk.accounts.abuse.blocked_s(key.id):
                 desk.accounts.let_in(key)
         result = await route.handler(inbound, desk)
         if isinstance(result, Call):
@@ -203,17 +207,18 @@ def principal_of(inbound: Inbound, access: Access, keyring: Keyring) -> Principa
     Raises:
         KeyInvalid: no key, or not a good one. PermissionDenied: an inference key on an admin route.
     """
-    if access is Access.OPEN or not keyring.required:
+    if access is _OPEN:
         return ANYBODY
     given = inbound.headers.get(b"authorization")
-    if given is not None and given[:7] == b"Bearer ":  # fast path: as nearly everybody writes it
-        secret = given[7:].decode("latin-1").strip()
-    else:
+    principal = None if given is None else keyring.known(given)
+    if principal is None:
+        if not keyring.required:
+            return ANYBODY
         secret = _secret(inbound)
-    if not secret:
-        raise KeyInvalid("No API key was given. Send it as 'Authorization: Bearer <key>'.", code="invalid_api_key")
-    principal = keyring.principal(secret)
-    if access is Access.ADMIN and not principal.admin:
+        if not secret:
+            raise KeyInvalid("No API key was given. Send it as 'Authorization: Bearer <key>'.", code="invalid_api_key")
+        principal = keyring.principal(secret)
+    if access is _ADMIN and not principal.admin:
         raise PermissionDenied("This route needs an ADMIN key.")
     return principal
 

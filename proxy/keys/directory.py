@@ -37,17 +37,18 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Directory:
-    """A copy of all keys that were not revoked. `principal` is the hot path; `look_again` is for brand-new keys."""
+    """A copy of all keys that were not revoked. `known` is the hot path; `look_again` is for brand-new keys."""
 
-    def __init__(self, rows: KeyRows, pepper: bytes, clock: Callable[[], int] = now_us) -> None:
+    def __init__(self, rows: KeyRows, pepper: bytes, clock: Callable[[], int] | None = None) -> None:
         self._rows = rows
         self._pepper = pepper
-        self._clock = clock
+        self._clock = clock or now_us
+        self._clock_ns = time.time_ns if clock is None else lambda: 1000 * clock()  # for `known`
         self._entries: dict[str, Entry] = {}
         self._by_label: dict[str, Entry] = {}  # as keys say their id
-        # Keys that were proven against this very copy, by a digest under a key that only this process has, and only for its
-        # life. So no text of a key is kept, what is compared (by a dict) tells nothing of one, and since the copy and this are
-        # replaced together, a key that was revoked ends here as soon as there.
+        # Keys that were proven against this very copy, by a digest of the header that brings one, under a key that only this
+        # process has, and only for its life. So no text of a key is kept, what is compared (by a dict) tells nothing of one, and
+        # since the copy and this are replaced together, a key that was revoked ends here as soon as there.
         self._proven: dict[bytes, Entry] = {}
         self._marker = os.urandom(32)
         self._generation = -1
@@ -75,13 +76,26 @@ class Directory:
         entry = self._entries.get(key_id)
         return entry.row if entry else None
 
+    def known(self, header: bytes) -> Principal | None:
+        """Whose key an Authorization header brings, if that key was proven since it changed last; None: ask `principal`."""
+        entry = self._proven.get(blake2b(self._marker + header).digest())
+        if entry is None:
+            return None
+        now = self._clock_ns() // 1000
+        row = entry.row
+        if row.expires_us is not None and now >= row.expires_us:
+            return None
+        self._used[row.id] = now
+        return entry.principal
+
     def principal(self, text: str) -> Principal:
         """Who this key belongs to.
 
         Raises:
             KeyInvalid: it is not ours, unknown, revoked or expired.
         """
-        mark = blake2b(self._marker + text.encode("utf-8", "surrogateescape")).digest()
+        header = b"Bearer " + text.encode("utf-8", "surrogateescape")
+        mark = blake2b(self._marker + header).digest()
         entry = self._proven.get(mark)
         if entry is None:
             entry = self._proven[mark] = self._prove(text)

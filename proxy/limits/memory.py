@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from proxy.limits.reference import BANDS, DAY_US, Bucket, Level, Measure, debit, fresh, refill, settle, wait_us
-from proxy.limits.store import CONCURRENT_WAIT_US, Ask, Grant, Refusal, Shortfall, Used
+from proxy.limits.quota import Quota
+from proxy.limits.rate import Rate
+from proxy.limits.reference import DAY_US, Bucket, Measure, debit, settle, wait_us
+from proxy.limits.store import CONCURRENT_WAIT_US, Ask, Grant, Refusal, Shortfall, Used, final
 
-_BUDGET, _CONCURRENT = Measure.BUDGET, Measure.CONCURRENT
-SWEEP_AT = 20_000  # buckets, before those that are full again are dropped
+_BUDGET, _TPM = Measure.BUDGET, Measure.TPM
+SWEEP_AT = 20_000  # states, before those that say nothing are dropped
 
 
 def monotonic_us() -> int:
@@ -26,22 +28,44 @@ class Held:
     def __init__(self, at: int) -> None:
         self.used = 0
         self.held = 0
-        self.at = at  # when it was last asked for, µs
+        self.at = at  # when it was last asked for, µs; of a budget only, since a free slot may be forgotten at once
+
+
+class Lane:
+    """The states of one Quota's buckets, side by side. `life` is the store's at the time: while it has not changed, they are
+    those that count."""
+
+    __slots__ = ("life", "ones", "rates", "requests", "room", "slots", "tokens")
+
+    def __init__(
+        self, life: object, quota: Quota, requests: list[Rate], slots: Held | None, tokens: Rate | None
+    ) -> None:
+        self.life = life
+        self.ones = quota.ones
+        self.requests = requests
+        self.tokens = tokens
+        self.rates = requests if tokens is None else [*requests, tokens]
+        self.slots = slots
+        self.room = 0 if quota.slots is None else quota.slots.capacity
 
 
 class MemoryStore:
     """A LimitStore without a second process. `clock` gives µs and never goes back."""
 
-    def __init__(self, clock: Callable[[], int] = monotonic_us) -> None:
-        self._clock = clock
-        self._levels: dict[str, Level] = {}
+    def __init__(self, clock: Callable[[], int] | None = None) -> None:
+        self._clock = clock or monotonic_us
+        # for `quick`, in ns and without a function of ours between
+        self._clock_ns = time.monotonic_ns if clock is None else lambda: 1000 * clock()
+        self._rates: dict[str, Rate] = {}
         self._held: dict[str, Held] = {}
+        self._seq = 0  # of the last debit, whatever its bucket: those of one call have one number
+        self._life: object = object()  # another one as soon as a state was dropped, or counts in other units
         self._sweep_at = SWEEP_AT
 
     def reserve_now(self, asks: Sequence[Ask]) -> Grant | Refusal:
-        """fast path: `refill`, and `debit` where the tide needs no new mark, are written out."""
         now = self._clock()
-        marks: list[Any] = []  # first the states, then what is to be remembered of each
+        self._sweep(now)
+        found: list[Any] = []
         for bucket, amount in asks:
             if bucket.held:
                 held = self._held.get(bucket.name) or self._empty(bucket, now)
@@ -49,45 +73,84 @@ class MemoryStore:
                     return Refusal((), unreachable=True)
                 if held.used + held.held + amount > bucket.capacity:
                     return self._refused(asks, now)
-                marks.append(held)
-                continue
-            level = self._levels.get(bucket.name)
-            if level is None:
-                level = self._levels[bucket.name] = self._new(bucket, now)
-            elif level.q == bucket.q and now > level.at:
-                units = level.level + bucket.p * (now - level.at)
-                level.level = units if units < bucket.full else bucket.full
-                level.at = now
+                found.append(held)
             else:
-                refill(bucket, level, now)
-            if amount * bucket.q > level.level:
-                return self._refused(asks, now)
-            marks.append(level)
+                level = self._rate(bucket, now).level(now)
+                if wait_us(bucket, level, amount) != 0:
+                    return self._refused(asks, now)
+                found.append(level)
+        self._seq = seq = max(self._seq + 1, now)
         left: list[int] = []
-        for place, (bucket, amount) in enumerate(asks):
-            state = marks[place]
+        for (bucket, amount), state in zip(asks, found, strict=True):
             if bucket.held:
                 state.held += amount
                 state.at = now
-                marks[place] = 0
                 left.append(bucket.capacity - state.used - state.held)
-                continue
-            units, tide = state.level, state.tide
-            mark = tide[-1] if tide else None
-            if mark is not None and (
-                0 < mark[1] - units < bucket.full // BANDS or (mark[1] <= units and len(tide) == 1)
-            ):
-                seq = state.seq + 1
-                mark[0] = state.seq = seq = seq if seq > now else now
-                if mark[1] < units:
-                    mark[1] = units
-                state.level = units = units - amount * bucket.q
             else:
-                seq = debit(bucket, state, amount, now)
-                units = state.level
-            marks[place] = seq
-            left.append(units // bucket.q)
-        return Grant(asks, marks, left)
+                state.seq = seq - 1
+                debit(bucket, state, amount, now)
+                self._rate(bucket, now).keep(state, now)
+                left.append(state.level // bucket.q)
+        return Grant(asks, seq, left)
+
+    def quick(self, quota: Quota, tokens: int | None, purse: Ask | None) -> Grant | None:
+        """None, too, where a tide needs another mark."""
+        lane: Lane | None = quota.lane
+        if lane is None or lane.life is not self._life:
+            lane = quota.lane = self._lane(quota)
+        now = self._clock_ns() // 1000
+        slots, rates, counted = lane.slots, lane.requests, lane.tokens
+        if slots is not None and slots.held >= lane.room:
+            return None
+        if tokens is not None and counted is not None:
+            rates = lane.rates
+            counted.cost = tokens * counted.q
+        left: list[int] = []
+        for rate in rates:
+            missing = rate.owed - now * rate.p
+            if missing < 0:
+                rate.owed -= missing
+                missing = 0
+            after = rate.full - missing - rate.cost
+            if after < 0 or not rate.floor <= missing < rate.brink:
+                return None
+            left.append(after // rate.q)
+        if purse is not None and not self._pay(purse, now):
+            return None
+        seq = self._seq + 1
+        self._seq = seq = seq if seq > now else now
+        for rate in rates:
+            rate.owed += rate.cost
+            rate.seq = seq
+        if slots is not None:
+            slots.held += 1
+        return Grant((purse,) if purse else (), seq, left, lane, tokens)
+
+    def _pay(self, purse: Ask, now: int) -> bool:
+        bucket, amount = purse
+        held = self._held.get(bucket.name)
+        if held is None or held.used + held.held + amount > bucket.capacity:
+            return False
+        held.held += amount
+        held.at = now
+        return True
+
+    def _lane(self, quota: Quota) -> Lane:
+        now = self._clock()
+        self._sweep(now)
+        requests = [self._rate(bucket, now) for bucket in quota.requests]
+        tokens = None if quota.tokens is None else self._rate(quota.tokens, now)
+        slots = None if quota.slots is None else self._held.get(quota.slots.name) or self._empty(quota.slots, now)
+        return Lane(self._life, quota, requests, slots, tokens)
+
+    def _rate(self, bucket: Bucket, now: int) -> Rate:
+        """Its state, in its units: the configuration may have given it another capacity."""
+        rate = self._rates.get(bucket.name)
+        if rate is None:
+            rate = self._rates[bucket.name] = Rate(bucket)
+        elif rate.bucket is not bucket and rate.bind(bucket, now):
+            self._life = object()
+        return rate
 
     def _empty(self, bucket: Bucket, now: int) -> Held | None:
         """None for a budget: nobody has said what was spent before."""
@@ -106,40 +169,52 @@ class MemoryStore:
         if not grant.open:
             return
         grant.open = False
-        for (bucket, reserved), mark in zip(grant.asks, grant.marks, strict=True):
-            if bucket.measure is _CONCURRENT or used is None:
-                spent = 0
-            else:
-                spent = used.get(bucket.measure, reserved)
+        asks, seq = grant.asks, grant.marks
+        lane: Lane | None = grant.lane
+        if lane is not None:
+            if used is None:
+                asks = [*lane.ones, *asks]
+            elif lane.slots is not None:  # requests stay spent
+                lane.slots.held -= 1
+            reserved, rate = grant.tokens, lane.tokens
+            if reserved is not None and rate is not None:
+                spent = 0 if used is None else used.get(_TPM, reserved)
+                # where it was full when another call took something later, a refund is lost: nothing to reckon
+                if spent > reserved or (spent < reserved and (rate.floor or rate.seq == seq)):
+                    self._replace(rate.bucket, seq, reserved, spent)
+        for bucket, reserved in asks:
+            spent = final(bucket, reserved, used)
             if bucket.held:
                 held = self._held[bucket.name]
                 held.held -= reserved
                 held.used += spent
             elif spent != reserved:
-                level = self._levels.get(bucket.name)
-                if level is not None and spent < reserved and level.q == bucket.q and level.tide:
-                    last = level.tide[-1]
-                    if last[0] > mark and last[1] >= bucket.full:
-                        continue  # fast path: full ever since, so that a refund of it would be lost
-                self._replace(bucket, mark, reserved, spent)
+                self._replace(bucket, seq, reserved, spent)
 
-    def _replace(self, bucket: Bucket, mark: int, reserved: int, spent: int) -> None:
+    def _replace(self, bucket: Bucket, seq: int, reserved: int, spent: int) -> None:
         now = self._clock()
-        level = self._levels.get(bucket.name)
-        if level is None:  # swept while the call ran: it was full, and stays so but for a debt
-            level = self._levels[bucket.name] = fresh(bucket, now)
+        rate = self._rates.get(bucket.name)
+        if rate is None:  # swept while the call ran: it was full, and stays so but for a debt
+            rate = self._rate(bucket, now)
+            level = rate.level(now)
+            level.seq = self._seq
             debit(bucket, level, 0, now)
-        settle(bucket, level, mark, reserved, spent, now)
+        else:
+            level = rate.level(now)
+        if spent > reserved:
+            level.seq = max(level.seq, self._seq)
+        settle(rate.bucket, level, seq, reserved, spent, now)
+        self._seq = max(self._seq, level.seq)
+        rate.keep(level, now)
 
     def peek(self, bucket: Bucket) -> int:
         if bucket.held:
             held = self._held.get(bucket.name)
             return bucket.capacity - (held.used + held.held if held else 0)
-        level = self._levels.get(bucket.name)
-        if level is None:
+        if bucket.name not in self._rates:
             return bucket.capacity
-        refill(bucket, level, self._clock())
-        return level.level // bucket.q
+        now = self._clock()
+        return self._rate(bucket, now).level(now).level // bucket.q
 
     def seed(self, bucket: Bucket, spent: int) -> None:
         if bucket.name not in self._held:
@@ -155,19 +230,16 @@ class MemoryStore:
     async def aclose(self) -> None:
         """Nothing to close."""
 
-    def _new(self, bucket: Bucket, now: int) -> Level:
-        if len(self._levels) >= self._sweep_at:
-            self._sweep(now)
-        return fresh(bucket, now)
-
     def _sweep(self, now: int) -> None:
-        """Drop what nobody asked for in two days: a rate is full again, a slot is free, a budget's epoch is over."""
-        old = now - 2 * DAY_US  # in place: whoever sweeps is in the middle of a call's buckets
-        for name in [name for name, level in self._levels.items() if level.at < old]:
-            del self._levels[name]
-        for name in [name for name, held in self._held.items() if not held.held and held.at < old]:
-            del self._held[name]
-        self._sweep_at = max(SWEEP_AT, 2 * len(self._levels))
+        """Where there are many: drop what is as if nobody had asked, a rate that is full, a slot that is free; and budgets
+        that nobody asked for in two days, whose epoch is over."""
+        if len(self._rates) + len(self._held) < self._sweep_at:
+            return
+        self._life = object()
+        self._rates = {name: rate for name, rate in self._rates.items() if rate.owed > now * rate.p}
+        old = now - 2 * DAY_US
+        self._held = {name: held for name, held in self._held.items() if held.held or held.at > old}
+        self._sweep_at = max(SWEEP_AT, 2 * (len(self._rates) + len(self._held)))
 
     def _refused(self, asks: Sequence[Ask], now: int) -> Refusal:
         short: list[Shortfall] = []
@@ -177,10 +249,7 @@ class MemoryStore:
                 if amount > have:
                     short.append(Shortfall(bucket, amount, have, held_wait_us(bucket, amount)))
                 continue
-            level = self._levels.get(bucket.name)
-            if level is None:
-                level = fresh(bucket, now)
-            refill(bucket, level, now)
+            level = self._rate(bucket, now).level(now)
             wait = wait_us(bucket, level, amount)
             if wait != 0:
                 short.append(Shortfall(bucket, amount, level.level // bucket.q, wait))

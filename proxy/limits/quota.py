@@ -6,6 +6,7 @@ and model of a snapshot.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from proxy.limits.reference import Bucket, Measure
 from proxy.limits.store import Ask
@@ -14,27 +15,51 @@ _REQUESTS = (Measure.RPM, Measure.RPD)
 
 
 class Quota:
-    """`buckets` in the order of the configuration. Asked for are first those of requests (`requests`), then those that a call
-    takes one of (both are `ones`, to be copied), and last, where a call has tokens, `tokens`: so the places in a Grant are
-    known beforehand.
+    """`buckets` in the order of the configuration, one of a measure. Asked for are first those of requests (`requests`), then,
+    where a call has tokens, `tokens`, and then `slots`: so the places of what is left are known beforehand. `ones` are those that
+    every call takes one of.
 
-    `lines` belong to `requests`, `token_lines` to `tokens`: headers with places for what is left and when it is full again.
+    `lines` belong to `requests`, `token_line` to `tokens`. `lane` is the store's, which may have something prepared for them.
     """
 
-    __slots__ = ("buckets", "lines", "ones", "place", "requests", "token_lines", "tokens")
+    __slots__ = ("buckets", "lane", "lines", "ones", "requests", "slots", "token_line", "tokens")
 
     def __init__(self, buckets: Iterable[Bucket]) -> None:
         self.buckets = tuple(buckets)
-        ones = [bucket for bucket in self.buckets if bucket.measure is not Measure.TPM]
-        ones.sort(key=lambda bucket: bucket.measure not in _REQUESTS)
-        self.requests = [bucket for bucket in ones if bucket.measure in _REQUESTS]
+        self.requests = [bucket for bucket in self.buckets if bucket.measure in _REQUESTS]
+        self.slots = next((bucket for bucket in self.buckets if bucket.measure is Measure.CONCURRENT), None)
         self.tokens = next((bucket for bucket in self.buckets if bucket.measure is Measure.TPM), None)
-        self.place = len(ones)  # of the tokens
-        self.lines = [_lines(b"requests", bucket) for bucket in self.requests]
-        self.token_lines = b"" if self.tokens is None else _lines(b"tokens", self.tokens)
-        self.ones: list[Ask] = [(bucket, 1) for bucket in ones]
+        self.token_line = None if self.tokens is None else Line(b"tokens", self.tokens)
+        self.lines = [Line(b"requests", bucket, self.token_line) for bucket in self.requests]
+        self.ones = self.asks(None, None)
+        self.lane: Any = None
+
+    def asks(self, tokens: int | None, purse: Ask | None) -> list[Ask]:
+        """What a call asks for; `tokens` are not asked for where nobody counts them."""
+        asks = [(bucket, 1) for bucket in self.requests]
+        if tokens is not None and self.tokens is not None:
+            asks.append((self.tokens, tokens))
+        if self.slots is not None:
+            asks.append((self.slots, 1))
+        if purse is not None:
+            asks.append(purse)
+        return asks
 
 
-def _lines(what: bytes, bucket: Bucket) -> bytes:
-    names = [b"x-ratelimit-%b-%b: " % (which, what) for which in (b"limit", b"remaining", b"reset")]
-    return b"%b%d\r\n%b%%d\r\n%b%%b\r\n" % (names[0], bucket.capacity, names[1], names[2])
+class Line:
+    """The headers about one bucket. `told` has places for what is left and for when it is full again; `short` for the same with
+    the second in ms, and `both` has the tokens' two behind it. `q` of tokens come back in `p_ms` ms."""
+
+    __slots__ = ("both", "bucket", "capacity", "p_ms", "q", "short", "told")
+
+    def __init__(self, what: bytes, bucket: Bucket, tokens: "Line | None" = None) -> None:
+        self.bucket = bucket
+        self.capacity = bucket.capacity
+        self.q = bucket.q if bucket.p else 0
+        self.p_ms = 1000 * (bucket.p or 1)
+        names = [b"x-ratelimit-%b-%b: " % (which, what) for which in (b"limit", b"remaining", b"reset")]
+        lines = b"%b%d\r\n%b%%d\r\n%b%%%b\r\n"
+        self.told, self.short = (
+            lines % (names[0], bucket.capacity, names[1], names[2], place) for place in (b"b", b"dms")
+        )
+        self.both = self.short + (b"" if tokens is None else tokens.short)

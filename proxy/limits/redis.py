@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from proxy.limits.memory import monotonic_us
+from proxy.limits.quota import Quota
 from proxy.limits.reference import Bucket
 from proxy.limits.share import ShareGrant, Shares
 from proxy.limits.store import Ask, Grant, Refusal, Used
@@ -95,6 +96,11 @@ class RedisStore:
         self._task: asyncio.Task[None] | None = None
 
     # -- LimitStore
+
+    def quick(self, quota: Quota, tokens: int | None, purse: Ask | None) -> Grant | None:
+        """Others count, too: nothing can be prepared."""
+        del quota, tokens, purse
+        return None
 
     def reserve_now(self, asks: Sequence[Ask]) -> Grant | Refusal | None:
         now = self._clock()

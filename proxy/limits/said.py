@@ -3,13 +3,13 @@
 OpenAI's resets are durations (`6m0s`); Venice's are the Unix time at which requests are full again, and seconds for tokens.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from proxy.call import Dialect
 from proxy.limits.hits import now_us
 from proxy.limits.quota import Quota
 from proxy.limits.reference import Bucket, Measure
-from proxy.limits.store import Grant, Refusal
+from proxy.limits.store import Refusal
 
 Headers = list[tuple[str, str]]
 _REQUESTS = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
@@ -17,22 +17,27 @@ _TOKENS = ("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-rateli
 _VENICE = Dialect.VENICE
 
 
-def grant_lines(quota: Quota, grant: Grant, dialect: Dialect, clock: Callable[[], int] = now_us) -> bytes:
-    """Of what was reserved: the tightest bucket of requests (in proportion), and of tokens, as lines of headers. For every
-    call: no step too many."""
-    left, requests, told = grant.left, quota.requests, b""
-    if requests:
-        tightest, bucket, have = 0, requests[0], left[0]
-        for place in range(1, len(requests)):
-            other = requests[place]
-            if left[place] * bucket.capacity < have * other.capacity:
-                tightest, bucket, have = place, other, left[place]
-        told = quota.lines[tightest] % (have if have > 0 else 0, _reset(True, bucket, have, dialect, clock))
-    place = quota.place
-    if place < len(left) and (tokens := quota.tokens) is not None and grant.asks[place][0] is tokens:
-        have = left[place]
-        told += quota.token_lines % (have if have > 0 else 0, _reset(False, tokens, have, dialect, clock))
-    return told
+def grant_lines(
+    quota: Quota, left: Sequence[int], dialect: Dialect, *, tokens: bool, clock: Callable[[], int] = now_us
+) -> bytes:
+    """Of what was reserved: the tightest bucket of requests (in proportion), and of tokens if any were asked for, as lines of
+    headers. For every call: no step too many."""
+    lines, line, have = quota.lines, None, 0
+    if lines:
+        line, have = lines[0], left[0]
+        if len(lines) > 1 and left[1] * line.capacity < have * lines[1].capacity:
+            line, have = lines[1], left[1]
+    token_line = quota.token_line
+    if not tokens or token_line is None:
+        return b"" if line is None else line.told % (max(have, 0), _reset(True, line.bucket, have, dialect, clock))
+    rest = left[len(lines)]
+    if line is not None and dialect is not _VENICE:
+        ms = -(-(line.capacity - have) * line.q // line.p_ms)
+        token_ms = -(-(token_line.capacity - rest) * token_line.q // token_line.p_ms)
+        if 0 < ms < 1000 and 0 < token_ms < 1000:  # fast path: nearly full
+            return line.both % (have, ms, rest, token_ms)
+    told = b"" if line is None else line.told % (max(have, 0), _reset(True, line.bucket, have, dialect, clock))
+    return told + token_line.told % (max(rest, 0), _reset(False, token_line.bucket, rest, dialect, clock))
 
 
 def balance_lines(balance: Mapping[str, float]) -> bytes:
@@ -61,7 +66,7 @@ def _reset(requests: bool, bucket: Bucket, left: int, dialect: Dialect, clock: C
     """When the bucket is full again."""
     full_us = -(-(bucket.capacity - left) * bucket.q // bucket.p) if bucket.p else 0
     if dialect is not _VENICE:
-        return b"%dms" % -(-full_us // 1000) if 0 < full_us <= 999_000 else duration(full_us).encode()
+        return duration(full_us).encode()
     if requests:
         full_us += clock()
     return b"%d" % -(-full_us // 1_000_000)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from proxy.limits.memory import held_wait_us, monotonic_us
+from proxy.limits.quota import Quota
 from proxy.limits.reference import DAY_US, Bucket, Level, Measure, debit, fresh, refill, settle, wait_us
 from proxy.limits.shared_file import BODY_AT, HEAD, WORKERS, SharedBusy, SharedFile, SharedFull
 from proxy.limits.store import Ask, Grant, Refusal, Shortfall, Used, final
@@ -55,6 +56,11 @@ class SharedStore:
     def _write_now(self, place: int, data: bytes, held: list[int]) -> None:
         self._file.change(place, data[:BODY_AT] + _BODY.pack(*held))
         self._file.flush()
+
+    def quick(self, quota: Quota, tokens: int | None, purse: Ask | None) -> Grant | None:
+        """Others count, too: nothing can be prepared."""
+        del quota, tokens, purse
+        return None
 
     def reserve_now(self, asks: Sequence[Ask]) -> Grant | Refusal:
         try:

@@ -5,11 +5,14 @@ taken. Whoever dies with a Grant keeps the requests and tokens spent (they may h
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from proxy.limits.reference import Bucket, Measure
+
+if TYPE_CHECKING:
+    from proxy.limits.quota import Quota
 
 Ask = tuple[Bucket, int]
 CONCURRENT_WAIT_US = 1_000_000  # nobody knows when a slot comes free: what a refused caller is told to wait
@@ -54,11 +57,14 @@ class Refusal:
 
 
 class Grant(msgspec.Struct, eq=False):
-    """What one call holds. `left` is what each bucket had after it, in its unit; `marks` belong to the store."""
+    """What one call holds. `left` is what each bucket had after it, in its unit. `marks` and `lane` belong to the store: with a
+    lane, `asks` is only what was asked for beside a quota and its `tokens`."""
 
     asks: Sequence[Ask]
-    marks: list[Any]
+    marks: Any
     left: list[int]
+    lane: Any = None
+    tokens: int | None = None
     open: bool = True
 
     def remaining(self, measure: Measure) -> tuple[int, int, int] | None:
@@ -84,6 +90,11 @@ def final(bucket: Bucket, reserved: int, used: Used | None) -> int:
 
 class LimitStore(Protocol):
     """Where buckets are kept. `reserve_now` never waits; None means that only `reserve` can tell."""
+
+    def quick(self, quota: "Quota", tokens: int | None, purse: Ask | None) -> Grant | None:
+        """All that a call of this quota asks for, in one look; `left` of the Grant is of the rates only. None says nothing: ask
+        `reserve_now`."""
+        ...
 
     def reserve_now(self, asks: Sequence[Ask]) -> Grant | Refusal | None: ...
 

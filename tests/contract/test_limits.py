@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fakes.services import Redis
 from proxy.limits.memory import MemoryStore
+from proxy.limits.quota import Quota
 from proxy.limits.redis import RedisStore, Tuning
 from proxy.limits.reference import MINUTE_US, Bucket, Measure
 from proxy.limits.shared import SharedStore
@@ -46,9 +47,9 @@ class Witness:
         self.slots: dict[str, int] = {}
         self.spent: dict[str, int] = {}
 
-    def admitted(self, grant: Grant, now: int) -> list[list[int]]:
+    def admitted(self, asks: list[tuple[Bucket, int]], now: int) -> list[list[int]]:
         notes = []
-        for bucket, amount in grant.asks:
+        for bucket, amount in asks:
             note = [now, amount]
             notes.append(note)
             if bucket.held:
@@ -58,8 +59,8 @@ class Witness:
                 self.rates.setdefault(bucket.name, (bucket, []))[1].append(note)
         return notes
 
-    def ended(self, grant: Grant, notes: list[list[int]], used: dict[Measure, int] | None) -> None:
-        for (bucket, amount), note in zip(grant.asks, notes, strict=True):
+    def ended(self, asks: list[tuple[Bucket, int]], notes: list[list[int]], used: dict[Measure, int] | None) -> None:
+        for (bucket, amount), note in zip(asks, notes, strict=True):
             if bucket.held:
                 self.slots[bucket.name] -= amount
                 if bucket.measure is Measure.BUDGET and used is not None:
@@ -90,8 +91,9 @@ class Machine(RuleBasedStateMachine):
         self.clock = Clock()
         self.witness = Witness()
         self.stores: list[LimitStore] = []
-        self.running: list[tuple[LimitStore, Grant, list[list[int]]]] = []
+        self.running: list[tuple[LimitStore, Grant, list[tuple[Bucket, int]], list[list[int]]]] = []
         self.buckets: list[Bucket] = []
+        self.quotas: dict[tuple[Measure, ...], Quota] = {}
 
     def make(self, index: int) -> LimitStore:
         raise NotImplementedError
@@ -121,12 +123,23 @@ class Machine(RuleBasedStateMachine):
             store.seed(self.buckets[4], 0)
 
     def reserve(self, store: LimitStore, asks: list[tuple[Bucket, int]]) -> Grant | Refusal:
-        found = store.reserve_now(asks)
+        """As the gate does: in one look if that can be, else bucket by bucket."""
+        found: Grant | Refusal | None = self.quick(store, asks) or store.reserve_now(asks)
         result: Grant | Refusal = self.wait(store.reserve(asks)) if found is None else found
         if isinstance(result, Grant):
-            notes = self.witness.admitted(result, self.clock.now)
-            self.running.append((store, result, notes))
+            notes = self.witness.admitted(asks, self.clock.now)
+            self.running.append((store, result, asks, notes))
         return result
+
+    def quick(self, store: LimitStore, asks: list[tuple[Bucket, int]]) -> Grant | None:
+        """What a call can ask for: one of each, some tokens, some money."""
+        buckets = [bucket for bucket, _ in asks if bucket.measure is not Measure.BUDGET]
+        amounts = {bucket.measure: amount for bucket, amount in asks}
+        if any(amounts.get(measure, 1) != 1 for measure in (Measure.RPM, Measure.RPD, Measure.CONCURRENT)):
+            return None
+        quota = self.quotas.setdefault(tuple(bucket.measure for bucket in buckets), Quota(buckets))
+        purse = next((ask for ask in asks if ask[0].measure is Measure.BUDGET), None)
+        return store.quick(quota, amounts.get(Measure.TPM), purse)
 
     @rule(
         who=st.integers(0, 1),
@@ -167,23 +180,23 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.running)
     @rule(index=st.integers(0, 1000), percent=st.sampled_from([0, 10, 90, 100, 130]), money=st.integers(0, 200))
     def settle(self, index: int, percent: int, money: int) -> None:
-        store, grant, notes = self.running.pop(index % len(self.running))
-        reserved = {bucket.measure: amount for bucket, amount in grant.asks}
+        store, grant, asks, notes = self.running.pop(index % len(self.running))
+        reserved = {bucket.measure: amount for bucket, amount in asks}
         used = {
             Measure.TPM: reserved.get(Measure.TPM, 0) * percent // 100,
             Measure.BUDGET: min(money, reserved.get(Measure.BUDGET, 0)),
         }
         store.settle(grant, used)
-        self.witness.ended(grant, notes, used)
+        self.witness.ended(asks, notes, used)
         store.settle(grant, {})  # a second time changes nothing
         store.cancel(grant)
 
     @precondition(lambda self: self.running)
     @rule(index=st.integers(0, 1000))
     def cancel(self, index: int) -> None:
-        store, grant, notes = self.running.pop(index % len(self.running))
+        store, grant, asks, notes = self.running.pop(index % len(self.running))
         store.cancel(grant)
-        self.witness.ended(grant, notes, None)
+        self.witness.ended(asks, notes, None)
 
     @rule(us=st.one_of(st.integers(0, MINUTE_US), st.sampled_from([MINUTE_US, 10 * MINUTE_US, 1])))
     def pass_time(self, us: int) -> None:
@@ -220,8 +233,8 @@ class OnOneMachine(Machine):
         """What it held comes back at once; what it took of rates stays spent."""
         dead = self.stores[who]
         self.wait(dead.aclose())  # as the kernel does: locks go, nothing is given back
-        for store, grant, _ in [item for item in self.running if item[0] is dead]:
-            for bucket, amount in grant.asks:
+        for store, _, asks, _ in [item for item in self.running if item[0] is dead]:
+            for bucket, amount in asks:
                 if bucket.held:
                     self.witness.slots[bucket.name] -= amount
             assert store is dead

@@ -238,6 +238,9 @@ async def test_a_price_that_is_not_known() -> None:
 @pytest.mark.asyncio
 async def test_a_store_that_cannot_be_asked_is_a_503() -> None:
     class Gone(MemoryStore):
+        def quick(self, *what: Any) -> Any:
+            return None
+
         def reserve_now(self, asks: Any) -> Any:
             return None
 

@@ -68,14 +68,22 @@ def test_the_most_of_what_is_not_text() -> None:
 def test_what_a_bucket_of_tokens_is_asked_for(
     limit: int | None, n: int | None, context: int | None, capacity: int, most: int
 ) -> None:
-    assert estimate.reserved_tokens(chat(limit, n, context), 10, capacity) == most
+    assert estimate.reserved_tokens(chat(limit, n, context), capacity, 10) == most
 
 
 def test_vectors_and_pictures_have_no_answer_of_tokens() -> None:
     vectors = call(EmbeddingsRequest("m", "hello"), Operation.EMBEDDINGS)
-    assert estimate.reserved_tokens(vectors, 4, 1000) == 4
+    assert estimate.reserved_tokens(vectors, 1000, 4) == 4
     picture = call(Order(model="m", prompt="p", n=3, shape="b64_json", seed=1), Operation.IMAGES)
-    assert estimate.reserved_tokens(picture, 0, 1000) == 0
+    assert estimate.reserved_tokens(picture, 1000) is None
+
+
+@pytest.mark.parametrize("size", [0, 1, 399, 2048, 2049, 100_000])
+def test_a_prompt_that_nobody_counted_is_guessed(size: int) -> None:
+    vectors = call(EmbeddingsRequest("m", "hello"), Operation.EMBEDDINGS)
+    for asking, answer in ((chat(7), 7), (vectors, 0)):
+        asking.raw = b"r" * size
+        assert estimate.reserved_tokens(asking, 1_000_000) == estimate.rough_prompt(asking) + answer
 
 
 @pytest.mark.parametrize(

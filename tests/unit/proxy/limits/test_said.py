@@ -29,16 +29,11 @@ def asked(*asks: tuple[Bucket, int]) -> Grant | Refusal:
     return MemoryStore(clock=lambda: 5).reserve_now(asks)
 
 
-def asks_of(quota: Quota, tokens: int | None) -> list[tuple[Bucket, int]]:
-    more = [] if tokens is None or quota.tokens is None else [(quota.tokens, tokens)]
-    return [*quota.ones, *more]
-
-
 def told(dialect: Dialect, *buckets: Bucket, tokens: int | None = None) -> dict[str, str]:
     quota = Quota(buckets)
-    grant = asked(*asks_of(quota, tokens))
+    grant = asked(*quota.asks(tokens, None))
     assert isinstance(grant, Grant)
-    return read(grant_lines(quota, grant, dialect, lambda: NOW))
+    return read(grant_lines(quota, grant.left, dialect, tokens=tokens is not None, clock=lambda: NOW))
 
 
 def read(lines: bytes) -> dict[str, str]:
@@ -77,9 +72,9 @@ def test_a_call_without_tokens_is_told_none() -> None:
     purse = Bucket("k", "", Measure.BUDGET, 500)
     store, quota = MemoryStore(clock=lambda: 5), Quota([tpm, rpm])
     store.seed(purse, 0)
-    grant = store.reserve_now([*quota.ones, (purse, 7)])
+    grant = store.reserve_now(quota.asks(None, (purse, 7)))
     assert isinstance(grant, Grant)
-    assert list(read(grant_lines(quota, grant, Dialect.OPENAI))) == [
+    assert list(read(grant_lines(quota, grant.left, Dialect.OPENAI, tokens=False))) == [
         "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"
     ]  # fmt: skip
 
@@ -87,8 +82,7 @@ def test_a_call_without_tokens_is_told_none() -> None:
 def test_what_is_overdrawn_is_nothing_left() -> None:
     tpm = Bucket("k", "m", Measure.TPM, 60)
     quota = Quota([tpm])
-    grant = Grant(asks_of(quota, 1), [0], [-30])
-    said = read(grant_lines(quota, grant, Dialect.OPENAI))
+    said = read(grant_lines(quota, [-30], Dialect.OPENAI, tokens=True))
     assert (said["x-ratelimit-remaining-tokens"], said["x-ratelimit-reset-tokens"]) == ("0", "1m30s")
 
 
