@@ -13,8 +13,8 @@ from proxy.call import Call, Ending, Operation, Served, Target, Usage
 from proxy.errors import Internal, TraghettoError
 from proxy.lane import Lane
 from proxy.ledger.entry import Entry
+from proxy.ledger.plain import UNIT
 from proxy.ledger.prices import Charge, PriceTable
-from proxy.ledger.row import Mark
 from proxy.ports import Permit, Reply
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Metered:
 
 
 class Bill:
-    """One call, ended: what it used, what that costs, and its entry where books are kept on disk."""
+    """One call, ended: what it used, what that costs, and what waits to be booked of it."""
 
     __slots__ = ("_charge", "_prices", "call", "row", "served", "usage")
 
@@ -181,19 +181,7 @@ class Books:
         """Before the first byte of an attempt. Raises Unavailable."""
         ledger = self._keeper.ledger
         if ledger is not None:
-            assert call.plan is not None
-            ledger.open(
-                Mark(
-                    call.id,
-                    call.principal.id,
-                    call.operation._value_,
-                    call.plan.model.id,
-                    target.upstream,
-                    target.model,
-                    self._wall_us(call.started),
-                    self._keeper.rules.prices.version,
-                )
-            )
+            ledger.enter(call, target, self._wall_us(call.started), self._keeper.rules.prices)
 
     def forget(self, call: Call) -> None:
         """No attempt reached an upstream: there is nothing to book."""
@@ -201,32 +189,38 @@ class Books:
             self._keeper.ledger.forget(call.id)
 
     def bill(self, call: Call, served: Served) -> Bill:
-        """What the call used and costs; counted from here on."""
+        """What the call used and costs; counted from here on. A plain one is booked with that, and has no row to settle."""
         served.usage = usage = estimate.used(call, served)
         prices = self._keeper.rules.prices
         bill = Bill(call, served, usage, prices)
-        if self._keeper.ledger is not None:
-            assert call.plan is not None
-            model, started, operation = call.plan.model.id, call.started, call.operation
-            bill.row = Entry(
-                call.id,
-                call.principal.id,
-                operation,
-                model,
-                call.stream,
-                call.attempts,
-                served,
-                started,
-                time.perf_counter(),
-                self._wall_us(started),
-                prices.version,
-                prices.of(model),
-                estimate.unit_of(call) if operation is Operation.UPSCALE else "image-unit",
-            )
+        ledger = self._keeper.ledger
+        if ledger is not None:
+            ended = time.perf_counter()
+            if not ledger.finish(call, served, ended):
+                bill.row = self._entry(call, served, ended, prices)
         self.endings[served.ending] += 1
         if self._watch is not None:
             self._watch(call, served)
         return bill
+
+    def _entry(self, call: Call, served: Served, ended: float, prices: PriceTable) -> Entry:
+        assert call.plan is not None
+        model, started, operation = call.plan.model.id, call.started, call.operation
+        return Entry(
+            call.id,
+            call.principal.id,
+            operation,
+            model,
+            call.stream,
+            call.attempts,
+            served,
+            started,
+            ended,
+            self._wall_us(started),
+            prices.version,
+            prices.of(model),
+            estimate.unit_of(call) if operation is Operation.UPSCALE else UNIT,
+        )
 
     def _wall_us(self, at: float) -> int:
         """A moment of the clock that calls are timed with → µs since 1970. Asking both clocks each time costs more."""

@@ -19,16 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec.structs import astuple
 from sqlalchemy import Connection, select
 
 from proxy import log
+from proxy.call import Call, Served, Target
 from proxy.errors import Unavailable
+from proxy.ledger.booked import Booked, parted, rows_of, values
 from proxy.ledger.database import FAILURES, Database, reason
-from proxy.ledger.entry import Entry, row_of, values_of
 from proxy.ledger.journal import MARK, ROW, SEGMENT, Estate, Journal, JournalFull, estates, lags, over
+from proxy.ledger.plain import Known, facts_of
 from proxy.ledger.prices import PriceTable
-from proxy.ledger.row import Mark, Row, interrupted
+from proxy.ledger.row import Mark
 from proxy.ledger.tables import calls, prices
 
 PATIENCE_S = 1.0  # a commit that takes longer counts as failed
@@ -39,24 +40,13 @@ CATCH_UP_S = 2.0  # how long who reads waits for the other processes' rows
 LOOK_S = 0.005
 RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 
-Booked = Row | Entry  # a row that is to be, or what it is reckoned of
 _Waiting = tuple[Booked, asyncio.Future[None] | None]
 _encode = msgspec.msgpack.Encoder().encode
-_mark = msgspec.msgpack.Decoder(Mark).decode
-_booked = msgspec.msgpack.Decoder(Booked).decode
 _log = log.get("ledger")
 
 
 def now_us() -> int:
     return time.time_ns() // 1000
-
-
-def _as_row(booked: Booked) -> Row:
-    return row_of(booked) if isinstance(booked, Entry) else booked
-
-
-def _values(booked: Booked) -> tuple[Any, ...]:
-    return values_of(booked) if isinstance(booked, Entry) else astuple(booked)
 
 
 class Ledger:
@@ -69,7 +59,10 @@ class Ledger:
         self._journal: Journal | None = None
         self._insert = database.insert(calls)
         self._at_once = database.sqlite  # see above
-        self._late: list[Booked] = []  # in the journal, in its order: as good as written, and not in the database yet
+        self._late: list[
+            Booked | int
+        ] = []  # in the journal, in its order, a plain call as its place on the board: as good
+        # as written, and not in the database yet
         self._queue: list[_Waiting] = []  # nowhere but here
         self._queued = self._unqueued = 0  # ever
         self._wake = asyncio.Event()
@@ -78,6 +71,7 @@ class Ledger:
         self._writer: asyncio.Task[None] | None = None
         self._heir: asyncio.Task[int] | None = None
         self._closing = False
+        self._terms = Known()
         self.written = 0
         self.commits = 0
         self._unread: set[Path] = set()
@@ -114,6 +108,30 @@ class Ledger:
         except (JournalFull, OSError) as error:
             _log.error("journal_full", behind=self.behind, why=str(error))
             raise Unavailable("The accounts cannot be kept at the moment.", retry_after_s=5) from error
+
+    def enter(self, call: Call, target: Target, created_us: int, prices: PriceTable) -> None:
+        """As `open`, in fewer steps, since nearly every call turns out to be a plain one. Raises Unavailable."""
+        assert self._journal
+        assert call.plan
+        journal, model = self._journal, call.plan.model.id
+        terms = self._terms[call.principal.id, call.operation, model, call.stream, target, prices]
+        if journal.full or not journal.board.enter(call.id, created_us, terms):
+            self.open(terms.mark(call.id, created_us))
+
+    def finish(self, call: Call, served: Served, ended: float) -> bool:
+        """As `put`, for a plain call that was entered; `ended` is a moment of the clock that calls are timed with. False: it
+        is no such call, or rows wait for their commit here."""
+        facts = facts_of(call, served, ended) if self._at_once else None
+        if facts is None:
+            return False
+        assert self._journal
+        place = self._journal.end(call.id, facts)
+        if place is None:
+            return False
+        self._late.append(place)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(PERIOD_S, self._ring)
+        return True
 
     def forget(self, call_id: str) -> None:
         """The call never reached an upstream."""
@@ -208,23 +226,26 @@ class Ledger:
             await asyncio.sleep(0)
 
     async def _commit(self, late: int, batch: Sequence[_Waiting]) -> bool:
-        rows = [*self._late[:late], *(row for row, _ in batch)]
-        if not rows:
+        assert self._journal
+        places, rows = parted(self._late[:late])
+        rows += (row for row, _ in batch)
+        count = len(places) + len(rows)
+        if not count:
             return True
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await self._database.append(calls, map(_values, rows))
+                await self._database.append(calls, map(values, rows), self._journal.board.parted(places))
         except FAILURES as error:
             why = reason(error)
             if why != self.trouble:
-                _log.error("ledger_cannot_write", why=why, rows=len(rows))
+                _log.error("ledger_cannot_write", why=why, rows=count)
             self._in_trouble(why or type(error).__name__)
             return False
         if self.trouble:
-            _log.warning("ledger_writes_again", rows=len(rows))
+            _log.warning("ledger_writes_again", rows=count)
         self._in_trouble("")
         self.commits += 1
-        self.written += len(rows)
+        self.written += count
         return True
 
     def _in_trouble(self, why: str) -> None:
@@ -235,8 +256,9 @@ class Ledger:
     def _took(self, late: int, batch: Sequence[_Waiting]) -> None:
         journal = self._journal
         assert journal
+        places, rows = parted(self._late[:late])
         del self._late[:late]
-        journal.took(late)
+        journal.took(len(rows), places)
         self._leave_queue(len(batch))
         for row, future in batch:
             journal.done(row.call_id)
@@ -330,13 +352,7 @@ class Ledger:
             _log.error("ledger_journal_unreadable", journal=str(estate.path), why=why)
 
     async def _settle_estate(self, estate: Estate) -> int:
-        if estate.foreign:
-            raise msgspec.DecodeError("it is of another version")
-        now = now_us()
-        rows = {row.call_id: _as_row(row) for row in map(_booked, estate.rows)}
-        for mark in map(_mark, estate.marks):
-            if mark.call_id not in rows and mark.call_id not in estate.never:
-                rows[mark.call_id] = interrupted(mark, now)
+        rows = rows_of(estate, now_us())
         count = 0
         ids = list(rows)
         for start in range(0, len(ids), BATCH):

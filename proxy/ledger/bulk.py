@@ -5,7 +5,7 @@ A parameter that is bound costs SQLite's driver about as much as a column that i
 same in nearly all calls that come together. Columns say so themselves (`info={"shared": True}`, see `tables.py`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, islice
 from operator import itemgetter
@@ -16,6 +16,7 @@ from sqlalchemy import Table
 AT_ONCE = 64  # rows of one statement; the driver keeps as many compiled
 FEW = 3  # rows that have less company than this go in with others that have none
 Values = tuple[Any, ...]
+Parted = tuple[Values, Sequence[Values]]  # what rows share, and what each has for itself; both in the columns' order
 
 
 class Bulk:
@@ -26,6 +27,8 @@ class Bulk:
         shared = [place for place, column in enumerate(columns) if column.info.get("shared")]
         own = [place for place in range(len(columns)) if place not in shared]
         self._shared, self._own = itemgetter(*shared), itemgetter(*own)
+        parted = [*shared, *own]
+        self._ordered = itemgetter(*(parted.index(place) for place in range(len(columns))))
         self._into = f"INSERT INTO {table.name} ({', '.join(column.name for column in columns)})"
         names = {place: f"?{number}" for number, place in enumerate(shared, 1)}
         names |= {place: f"column{number}" for number, place in enumerate(own, 1)}
@@ -34,22 +37,36 @@ class Bulk:
         self._rest = f"({', '.join('?' * len(own))})"
         self._plain, self._grouped = lru_cache(AT_ONCE)(self._of_plain), lru_cache(AT_ONCE)(self._of_group)
 
-    def statements(self, rows: Iterable[Values]) -> Iterator[tuple[str, Values, int]]:
+    def statements(self, rows: Iterable[Values], parted: Iterable[Parted] = ()) -> Iterator[tuple[str, Values, int]]:
         """Texts, their parameters, and how many rows each has. `rows`, in the table's columns, are looked at as they are
-        needed: who runs one statement after the other keeps the interpreter for no longer than one takes."""
-        left = iter(rows)
+        needed: who runs one statement after the other keeps the interpreter for no longer than one takes. `parted` are
+        rows whose writer knew what they share."""
+        lonely: list[Values] = []
+        for shared, own in parted:
+            if len(own) < FEW:
+                lonely += (self.whole(shared, one) for one in own)
+                continue
+            for start in range(0, len(own), AT_ONCE):
+                group = own[start : start + AT_ONCE]
+                yield self._grouped(len(group)), (*shared, *chain.from_iterable(group)), len(group)
+        left = chain(lonely, rows)
         while part := list(islice(left, AT_ONCE)):
             groups: dict[Values, list[Values]] = {}
             for row in part:
                 groups.setdefault(self._shared(row), []).append(row)
-            lonely: list[Values] = []
-            for shared, group in groups.items():
-                if len(group) < FEW:
-                    lonely += group
+            lonely = []
+            for shared, company in groups.items():
+                if len(company) < FEW:
+                    lonely += company
                 else:
-                    yield self._grouped(len(group)), (*shared, *chain.from_iterable(map(self._own, group))), len(group)
+                    own_values = chain.from_iterable(map(self._own, company))
+                    yield self._grouped(len(company)), (*shared, *own_values), len(company)
             if lonely:
                 yield self._plain(len(lonely)), tuple(chain.from_iterable(lonely)), len(lonely)
+
+    def whole(self, shared: Values, own: Values) -> Values:
+        """One row in the table's columns."""
+        return self._ordered((*shared, *own))  # type: ignore[no-any-return]
 
     def _of_group(self, count: int) -> str:
         rows = ", ".join([self._rest] * count)

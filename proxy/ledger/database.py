@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from proxy.errors import ConfigError
-from proxy.ledger.bulk import AT_ONCE, Bulk
+from proxy.ledger.bulk import AT_ONCE, Bulk, Parted, Values
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -84,9 +84,9 @@ class Database(Protocol):
 
     async def read(self, work: Callable[[Connection], T]) -> T: ...
 
-    async def append(self, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
-        """`insert` of many rows, in the order of the table's columns, in one transaction and by the shortest way. They may be
-        looked at in another thread."""
+    async def append(self, table: Table, rows: Iterable[Values], parted: Iterable[Parted] = ()) -> None:
+        """`insert` of many rows, in the order of the table's columns, in one transaction and by the shortest way; and of
+        others that come as `bulk.Parted`. They may be looked at in another thread."""
         ...
 
     def insert(self, table: Any) -> Any:
@@ -143,12 +143,12 @@ class Sqlite:
             raise
         return done
 
-    async def append(self, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
+    async def append(self, table: Table, rows: Iterable[Values], parted: Iterable[Parted] = ()) -> None:
         bulk = self._bulks.get(table) or self._bulks.setdefault(table, Bulk(table))
-        count = await asyncio.get_running_loop().run_in_executor(self._writing, self._append, bulk, rows)
+        count = await asyncio.get_running_loop().run_in_executor(self._writing, self._append, bulk, rows, parted)
         self._count(1 + count // ROWS_LIKE_ONE)
 
-    def _append(self, bulk: Bulk, rows: Iterable[tuple[Any, ...]]) -> int:
+    def _append(self, bulk: Bulk, rows: Iterable[Values], parted: Iterable[Parted]) -> int:
         connection = self._writer
         if connection is None:
             connection = self._writer = self._engine.connect()
@@ -157,7 +157,7 @@ class Sqlite:
         try:
             raw.execute("BEGIN IMMEDIATE")
             # one statement is one step: each lets go of the interpreter, and has to wait for it again
-            for statement, values, count in bulk.statements(rows):
+            for statement, values, count in bulk.statements(rows, parted):
                 raw.execute(statement, values)
                 done += count
             raw.execute("COMMIT")
@@ -234,8 +234,10 @@ class Postgres:
             async with self._engine.connect() as connection:
                 return await connection.run_sync(work)
 
-    async def append(self, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
-        statement, values = self._texts.get(table), list(rows)
+    async def append(self, table: Table, rows: Iterable[Values], parted: Iterable[Parted] = ()) -> None:
+        whole = Bulk(table).whole
+        statement = self._texts.get(table)
+        values = [*rows, *(whole(shared, one) for shared, own in parted for one in own)]
         if (
             statement is None
         ):  # its own placeholders, in the order of the columns: binding by name costs ten times as much

@@ -93,7 +93,7 @@ def _tries(attempts: list[Attempt]) -> str:
     """JSON: each attempt with its target, why it was made, why it was left, and how long it took."""
     one = attempts[0]
     if len(attempts) == 1 and one.error is None and one.ms is not None:
-        return f"{_good_try(one.target, one.reason)}{one.ms:.3f}}}]"
+        return f"{first_try(one.target, one.reason)}{one.ms:.3f}}}]"
     return _encode([_try(a.target, a.reason, a.error, a.ms) for a in attempts]).decode()
 
 
@@ -102,6 +102,6 @@ def _try(target: Target, reason: str, error: str | None, ms: float | None) -> di
 
 
 @lru_cache(maxsize=1024)
-def _good_try(target: Target, reason: str) -> str:
-    """The text of nearly every call's attempts, up to its time."""
+def first_try(target: Target, reason: str) -> str:
+    """The text of nearly every call's attempts, up to its time: one that was all it needed."""
     return _encode([_try(target, reason, None, 0)]).decode().removesuffix("0}]")

@@ -1,4 +1,5 @@
-"""What must outlive this process and is not in the database yet: marks of open calls, and settled rows.
+"""What must outlive this process and is not in the database yet: marks of open calls, and settled rows. Plain calls have their
+places on its board (`board.py`); here are records, for any other.
 
 One file per process, its room reserved beforehand, so that a full disk does not stop it; a store is in the kernel, hence
 safe from kill -9, before the function that makes it returns (not from a power cut). It knows bytes and call ids, no columns.
@@ -10,17 +11,21 @@ import fcntl
 import mmap
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from zlib import crc32
 
 import msgspec
 
+from proxy.ledger import board as boards
+from proxy.ledger.board import Board
+from proxy.ledger.plain import Facts
+
 MARK, ROW, NEVER = 1, 2, 3
 SEGMENT = 8 << 20
 TIDY_FROM = 2 << 20
 TIDY_LIVE = 1000
-MAGIC = b"tgjourn2"
+MAGIC = b"tgjourn3"
 _TOP = struct.Struct("=8sQQQ")  # MAGIC; rows put in; rows that the database took; 1 while it takes none
 _COUNT = struct.Struct("=Q")
 _PUT, _TAKEN, _STUCK = 8, 16, 24  # where they stand
@@ -36,7 +41,8 @@ class JournalFull(Exception):
 
 
 class Journal:
-    """Two segments, used in turn: when one is full, what is still live is copied to the other, a generation later."""
+    """Two segments, used in turn: when one is full, what is still live is copied to the other, a generation later. The board
+    stands behind them. `full`: there was no room for the last record."""
 
     def __init__(self, folder: Path, segment: int = SEGMENT) -> None:
         self._segment = segment
@@ -44,26 +50,28 @@ class Journal:
         self._rows: list[bytes] = []  # the oldest first, which the database takes first
         self.put = 0  # rows, ever
         self.taken = 0
+        self.full = False
         self._stuck = False
         self._generation = 1
         self._at = _TOP.size
         self._end = self._at + segment
         folder.mkdir(parents=True, exist_ok=True)
-        size = _TOP.size + 2 * segment
+        size = _TOP.size + 2 * segment + boards.SIZE
         self.path, self._fd = _create(folder, size)
         # its room is reserved: a store is as safe as a write, and no system call
         self._map = mmap.mmap(self._fd, size)
         _TOP.pack_into(self._map, 0, MAGIC, 0, 0, 0)
+        self.board = Board(self._map, size - boards.SIZE)
 
     @property
     def live(self) -> int:
-        """How many marks and rows still need it."""
+        """How many marks and rows still need its records."""
         return len(self._open) + len(self._rows)
 
     def write(self, kind: int, call_id: str, text: bytes) -> None:
         """MARK: a call is open. ROW: it is settled; kept until the database `took` it. Raises JournalFull.
 
-        One function with no other: this runs twice for every call.
+        A row's call leaves the board with it.
         """
         length = len(text)
         start = self._at + _SIZE
@@ -78,22 +86,33 @@ class Journal:
             self._open[call_id] = text
             return
         self._open.pop(call_id, None)
+        self.board.leave(call_id)
         if kind == ROW:
             self._rows.append(text)
             self.put += 1
             _COUNT.pack_into(self._map, _PUT, self.put)
 
-    def took(self, count: int) -> None:
-        """The database has the `count` oldest rows."""
-        if not count:
+    def end(self, call_id: str, facts: Facts) -> int | None:
+        """As a ROW, for a plain call: see `Board.end`."""
+        place = self.board.end(call_id, facts)
+        if place is not None:
+            self.put += 1
+            _COUNT.pack_into(self._map, _PUT, self.put)
+        return place
+
+    def took(self, count: int, places: Sequence[int] = ()) -> None:
+        """The database has the `count` oldest rows, and those of the board's `places`."""
+        if not count and not places:
             return
         del self._rows[:count]
-        self.taken += count
+        self.board.taken(places)
+        self.taken += count + len(places)
         _COUNT.pack_into(self._map, _TAKEN, self.taken)
 
     def done(self, call_id: str) -> None:
         """The row of an open call is in the database, and was never here."""
         self._open.pop(call_id, None)
+        self.board.leave(call_id)
 
     def stuck(self, yes: bool) -> None:
         """Whether the database takes no rows at the moment, so that nobody waits for it."""
@@ -109,13 +128,16 @@ class Journal:
 
     def forget(self, call_id: str) -> None:
         """An open call that never reached an upstream: there is nothing to book, now or after a crash."""
+        self.board.leave(call_id)
         if call_id in self._open:
             self.write(NEVER, call_id, call_id.encode())
 
     def _turn(self, wanted: int) -> None:
         live = [*((MARK, text) for text in self._open.values()), *((ROW, text) for text in self._rows)]
         if sum(_SIZE + len(text) for _, text in live) + wanted > self._segment // 2:  # it would be full again at once
+            self.full = True
             raise JournalFull("the journal is full of calls that the database has not taken")
+        self.full = False
         self._generation += 1
         last = _TOP.size + self._segment
         start = last if self._end == last else _TOP.size
@@ -127,7 +149,7 @@ class Journal:
         """Leave nothing behind if nothing is open."""
         if self._fd < 0:
             return
-        if not self.live:
+        if not self.live and not len(self.board):
             self.path.unlink(missing_ok=True)
         self._map.close()
         os.close(self._fd)
@@ -185,8 +207,9 @@ class Estate:
             os.pwrite(fd, _COUNT.pack(0), _STUCK)  # its rows are on their way now: who reads may wait for them
         self.foreign = any(data[: len(MAGIC)]) and not data.startswith(MAGIC)  # another version wrote it
         data = b"" if self.foreign else data[_TOP.size :]
-        half = len(data) // 2
-        entries = _entries(data[:half]) + _entries(data[half:])
+        self.board = data[len(data) - boards.SIZE :] if len(data) >= boards.SIZE else b""
+        half = (len(data) - len(self.board)) // 2
+        entries = _entries(data[:half]) + _entries(data[half : 2 * half])
         self.marks = [text for kind, text in entries if kind == MARK]
         self.rows = [text for kind, text in entries if kind == ROW]
         self.never = {text.decode() for kind, text in entries if kind == NEVER}

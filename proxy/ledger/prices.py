@@ -18,6 +18,8 @@ from proxy.call import Usage
 from proxy.config import Pricing
 
 MILLION = 1_000_000
+_WHOLE = MILLION * 1000
+_HALF = _WHOLE // 2
 
 
 class Price(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -30,6 +32,10 @@ class Price(msgspec.Struct, frozen=True, omit_defaults=True):
     upscale_2x: int | None = None
     upscale_4x: int | None = None
     characters: int | None = None
+
+    @property
+    def of_cached(self) -> int | None:
+        return self.input if self.cached is None else self.cached
 
 
 class Charge(msgspec.Struct, frozen=True):
@@ -72,16 +78,31 @@ def _line(quantity: int, price: int | None, per: int) -> int | None:
     return (2 * quantity * price + whole) // (2 * whole)
 
 
+def token_lines(price: Price, prompt: int, cached: int, made: int) -> tuple[int | None, int | None, int | None]:
+    """Micro-units for fresh, cached and produced tokens; None for a line whose price is needed and not known."""
+    fresh, of_input, of_cached, of_output = prompt - cached, price.input, price.cached, price.output
+    if of_cached is None:
+        of_cached = of_input
+    if of_input is None or of_cached is None or of_output is None:
+        return (
+            _line(fresh, of_input, MILLION) if fresh > 0 else 0,
+            _line(cached, of_cached, MILLION) if cached else 0,
+            _line(made, of_output, MILLION) if made else 0,
+        )
+    return (  # as `_line`: this runs for every call, and nearly every model has these prices
+        (fresh * of_input + _HALF) // _WHOLE if fresh > 0 else 0,
+        (cached * of_cached + _HALF) // _WHOLE if cached else 0,
+        (made * of_output + _HALF) // _WHOLE,
+    )
+
+
 def charge(price: Price | None, version: str, usage: Usage, unit: str) -> Charge:
     """See `PriceTable.charge`."""
     if price is None:
         return Charge(version)
-    cached, made = usage.cached_tokens, usage.completion_tokens
-    fresh = usage.prompt_tokens - cached
-    cached_price = price.input if price.cached is None else price.cached
-    input_micro = _line(fresh, price.input, MILLION) if fresh > 0 else 0
-    cached_micro = _line(cached, cached_price, MILLION) if cached else 0
-    output_micro = _line(made, price.output, MILLION) if made else 0
+    input_micro, cached_micro, output_micro = token_lines(
+        price, usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
+    )
     unit_price: int | None = None
     unit_micro: int | None = 0
     counted = None
@@ -104,7 +125,7 @@ def charge(price: Price | None, version: str, usage: Usage, unit: str) -> Charge
         unit_micro,
         amount,
         price.input,
-        cached_price,
+        price.of_cached,
         price.output,
         unit_price,
         counted,

@@ -162,12 +162,26 @@ def test_nothing_is_lost_by_closing(url: str, tmp_path: Path) -> None:
 
 
 WORKER = """
-    import asyncio, os, random, sys
+    import asyncio, os, random, sys, time
     from pathlib import Path
     sys.path[:0] = {paths!r}
+    from proxy.call import Attempt, Call, Dialect, Ending, Operation, Plan, Principal, Served, Target, Usage
+    from proxy.catalogue import Model
+    from proxy.config import Pricing
+    from proxy.features import Features
+    from proxy.ledger.entry import Entry
+    from proxy.ledger.prices import PriceTable
     from proxy.ledger.books import Ledger, now_us
     from proxy.ledger.database import connect
     from proxy.ledger.row import Mark, Row
+
+    TARGET, PRICES = Target("u", "t"), PriceTable({{"m": Pricing(input_usd=1, output_usd=1)}})
+
+    def plain(call):
+        made = Call(id=call, operation=Operation.CHAT, dialect=Dialect.OPENAI, request=None, raw=b"", fields={{}},
+                    principal=Principal("k"))
+        made.plan = Plan(Model(id="m", type="text", name="m", targets=(TARGET,)), (TARGET,), "m", "id", Features({{}}))
+        return made
 
     async def main(url, folder, seen, name):
         database = await connect(url)
@@ -182,6 +196,19 @@ WORKER = """
             while True:
                 number += 1
                 call = f"{{name}}-{{number}}"
+                tokens = chance.randint(1, 100)
+                if chance.random() < 0.5:
+                    made = plain(call)
+                    ledger.enter(made, TARGET, now_us(), PRICES)
+                    os.write(notes, f"upstream {{call}} 0\\n".encode())
+                    made.attempts.append(Attempt(TARGET, started=time.perf_counter(), ms=1.0))
+                    await asyncio.sleep(chance.uniform(0, 0.003))
+                    served, ended = Served(Usage(0, tokens), Ending.FINISHED, 1, 9), time.perf_counter()
+                    if not ledger.finish(made, served, ended):
+                        await ledger.settle(Entry(call, "k", Operation.CHAT, "m", False, made.attempts, served,
+                            made.started, ended, now_us(), PRICES.version, PRICES.of("m"), "image-unit"))
+                    os.write(notes, f"client {{call}} {{tokens}}\\n".encode())
+                    continue
                 fields = dict(key_id="k", operation="chat", model="m", upstream="u", target="t", created_us=now_us())
                 ledger.open(Mark(call_id=call, **fields))
                 os.write(notes, f"upstream {{call}} 0\\n".encode())

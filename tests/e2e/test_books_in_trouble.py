@@ -171,7 +171,7 @@ def test_when_the_journal_is_full_too_new_calls_are_refused_before_anything_is_s
         assert ask(gate)[0] == 200
         ledger: Any = gate.app.accounts.ledger
         journal = ledger._journal
-        room, journal._segment = journal._segment, 8  # as if it had filled up
+        room, journal._segment, journal.full = journal._segment, 8, True  # as if it had filled up
         end, journal._end = journal._end, journal._at
         seen = len(double.seen)
         status, body, headers = ask(gate)

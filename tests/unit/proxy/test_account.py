@@ -13,18 +13,23 @@ from proxy.config import Pricing
 from proxy.features import Features
 from proxy.ledger.entry import Entry, row_of
 from proxy.ledger.prices import PriceTable
-from proxy.ledger.row import Mark, Row
+from proxy.ledger.row import Row
 from proxy.wire.chat import ChatRequest, Message
 
 TARGET = Target("up", "far-m")
+PLAIN = 77  # frames of a call that this ledger takes for a plain one
 
 
 class Ledger:
     def __init__(self) -> None:
         self.said: list[tuple[str, Any]] = []
 
-    def open(self, mark: Mark) -> None:
-        self.said.append(("open", mark))
+    def enter(self, call: Call, target: Target, created_us: int, prices: PriceTable) -> None:
+        self.said.append(("enter", (call.id, target, created_us, prices)))
+
+    def finish(self, call: Call, served: Served, ended: float) -> bool:
+        self.said += [("finish", ended)] if served.frames == PLAIN else []
+        return served.frames == PLAIN
 
     def forget(self, call_id: str) -> None:
         self.said.append(("forget", call_id))
@@ -77,13 +82,24 @@ def test_a_calls_life_in_the_ledger() -> None:
     books.later(books.bill(made, Served(None, Ending.CANCELLED)))
     books.forget(made)
     kinds = [kind for kind, _ in here.ledger.said]
-    assert kinds == ["open", "settle", "later", "forget"]
-    mark = here.ledger.said[0][1]
-    assert (mark.call_id, mark.key_id, mark.operation, mark.model, mark.upstream, mark.target) == (
-        "c", "k", "chat", "m", "up", "far-m")  # fmt: skip
-    assert mark.price_version == here.rules.prices.version
+    assert kinds == ["enter", "settle", "later", "forget"]
+    call_id, target, created_us, prices = here.ledger.said[0][1]
+    assert (call_id, target, prices) == ("c", TARGET, here.rules.prices)
     written = here.ledger.said[1][1]
-    assert abs(written.created_us - mark.created_us) < 1_000_000
+    assert abs(written.created_us - created_us) < 1_000_000
+
+
+def test_what_the_ledger_takes_as_plain_is_booked_at_once() -> None:
+    here = keeper()
+    books, made = Books(here), call()
+    bill = books.bill(made, Served(Usage(3, 4), Ending.FINISHED, PLAIN))
+    assert bill.row is None
+    assert books.settle(bill) is None
+    books.later(bill)
+    ((kind, ended),) = here.ledger.said
+    assert kind == "finish"
+    assert ended >= made.started
+    assert bill.amount_micro == 3 + 2 * 4, "limits and budgets hear of it all the same"
 
 
 def test_a_row_says_all_there_is() -> None:

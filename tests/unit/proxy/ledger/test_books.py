@@ -7,19 +7,35 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import asdict
 from sqlalchemy import select
 
-from proxy.call import Attempt, Ending, Operation, Served, Target, Usage
+from proxy.call import Attempt, Call, Dialect, Ending, Operation, Plan, Principal, Served, Target, Usage
+from proxy.catalogue import Model
 from proxy.config import Pricing
+from proxy.features import Features
 from proxy.ledger import books
 from proxy.ledger.books import Ledger, now_us
 from proxy.ledger.database import Database, connect
-from proxy.ledger.entry import Entry
+from proxy.ledger.entry import Entry, row_of
 from proxy.ledger.journal import MARK, ROW, Journal
 from proxy.ledger.prices import PriceTable
 from proxy.ledger.row import Mark, Row
 from proxy.ledger.tables import calls, prices
 from proxy.ledger.usage import receipt
+
+TARGET = Target("u", "t")
+
+
+def call(call_id: str) -> Call:
+    made = Call(
+        id=call_id, operation=Operation.CHAT, dialect=Dialect.OPENAI, request=None, raw=b"", fields={},
+        principal=Principal("k"),
+    )  # fmt: skip
+    model = Model(id="m", type="text", name="m", targets=(TARGET,))
+    made.plan = Plan(model, model.targets, "m", "id", Features({}))
+    made.attempts.append(Attempt(TARGET, started=made.started + 0.01, ms=2.5))
+    return made
 
 
 def row(call_id: str) -> Row:
@@ -53,11 +69,11 @@ def test_while_the_database_fails_nobody_waits_for_it_twice(tmp_path: Path) -> N
         def __getattr__(self, name: str) -> Any:
             return getattr(self.real, name)
 
-        async def append(self, statement: str, rows: Any) -> None:
+        async def append(self, *given: Any) -> None:
             self.tries += 1
             if self.broken:
                 raise OSError("gone")
-            await self.real.append(statement, rows)
+            await self.real.append(*given)
 
     async def work() -> None:
         database = await connect(f"sqlite:///{tmp_path}/t.db")
@@ -100,6 +116,42 @@ def test_beside_sqlite_nobody_waits_for_the_database(tmp_path: Path) -> None:
         ledger.put(row("later"))
         while "later" not in await ids(database):  # noqa: ASYNC110 - the clock writes, and tells nobody
             await asyncio.sleep(0.01)
+        await ledger.aclose()
+        await database.aclose()
+        assert list((tmp_path / "j").iterdir()) == []
+
+    asyncio.run(work())
+
+
+def test_a_plain_call_is_booked_in_its_place(tmp_path: Path) -> None:
+    """Of many calls, plain ones and others, each has its row, and the row says what its entry would have said."""
+
+    async def work() -> None:
+        database = await connect(f"sqlite:///{tmp_path}/t.db")
+        ledger = Ledger(database, tmp_path / "j")
+        await ledger.start()
+        table = PriceTable({"m": Pricing(input_usd=1, output_usd=2)})
+        entries: dict[str, Entry] = {}
+        for number in range(200):
+            made = call(f"c{number:03}")
+            ledger.enter(made, TARGET, 7, table)
+            ending = Ending.CANCELLED if number % 3 == 0 else Ending.FINISHED
+            served, ended = Served(Usage(number, 5), ending, 1, 100), made.started + 0.25
+            entry = Entry(
+                made.id, "k", Operation.CHAT, "m", False, made.attempts, served, made.started, ended, 7, table.version,
+                table.of("m"), "image-unit",
+            )  # fmt: skip
+            entries[made.id] = entry
+            if number % 5 == 1:
+                ledger.forget(made.id)
+                assert not ledger.finish(made, served, ended), "it has no place any more"
+            assert ledger.finish(made, served, ended) is (number % 3 != 0 and number % 5 != 1)
+            if number % 3 == 0 or number % 5 == 1:
+                assert ledger.put(entry) is None
+        assert await receipt(database, "c000") is not None
+        found = await database.read(lambda c: c.execute(select(calls).order_by(calls.c.call_id)).mappings().all())
+        assert [dict(one) for one in found] == [asdict(row_of(entries[made])) for made in sorted(entries)]
+        assert (ledger.written, ledger.commits) == (200, 1)
         await ledger.aclose()
         await database.aclose()
         assert list((tmp_path / "j").iterdir()) == []

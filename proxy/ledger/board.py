@@ -1,0 +1,117 @@
+"""Plain calls in the journal: each has one place there from its mark to the moment when the database has its row.
+
+A place is written in order, and a byte behind each half says that it is whole: so a process may be killed between any two
+stores. No record is written twice, nothing is copied, and what is written next is what was in the processor's cache last.
+Where a call does not fit (no place is free, a long name) `enter` says so, and the journal's records take it.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from mmap import mmap
+
+from proxy.ledger.entry import row_of
+from proxy.ledger.plain import Facts, Terms, Values
+from proxy.ledger.row import Mark, Row
+
+PLACES = 8192  # calls that are open, or wait for the database; some MB
+_ID, _TEXT = 40, 248
+_CALL = struct.Struct(
+    f"<{_ID}sqH{_TEXT}sB"
+)  # id, µs since 1970 when it began, its terms with their length; 1: it is open
+_END = struct.Struct("<ddddqqqqqB")  # its Facts; 1: it has ended
+_READ = struct.Struct("<ddddqqqqq")  # the same, without that
+_OPEN, _FACTS, PLACE = 298, 304, 384
+_ENDED = _FACTS + _END.size - 1
+SIZE = PLACES * PLACE
+Entered = tuple[str, int, Terms]
+assert _CALL.size == _OPEN + 1 <= _FACTS
+assert _FACTS + _END.size <= PLACE
+
+
+class Board:
+    """Over `SIZE` bytes of `room` from `start` on, all zero at first. A place is known by where it begins."""
+
+    def __init__(self, room: mmap, start: int) -> None:
+        self._room = room
+        self._free = list(range(start + SIZE - PLACE, start - 1, -PLACE))
+        self._open: dict[str, int] = {}
+        self._calls: dict[int, Entered] = {}
+
+    def __len__(self) -> int:
+        """How many places are taken."""
+        return PLACES - len(self._free)
+
+    def enter(self, call_id: str, created_us: int, terms: Terms) -> bool:
+        """A call is open; once more for each attempt. Whether there was room."""
+        name, text = call_id.encode(), terms.text
+        if not self._free or len(name) > _ID or len(text) > _TEXT:
+            return False
+        place = self._free.pop()
+        _CALL.pack_into(self._room, place, name, created_us, len(text), text, 1)
+        if call_id in self._open:  # its new target is written down: now the last one may go
+            self.leave(call_id)
+        self._open[call_id] = place
+        self._calls[place] = (call_id, created_us, terms)
+        return True
+
+    def leave(self, call_id: str) -> None:
+        """It is booked elsewhere, or never reached an upstream. Whoever was never here may leave, too."""
+        place = self._open.pop(call_id, None)
+        if place is not None:
+            self._give_back(place)
+
+    def end(self, call_id: str, facts: Facts) -> int | None:
+        """A call has ended; its place, to be `taken` when the database has its row. None: it has none here, or a figure is
+        larger than any there is."""
+        place = self._open.get(call_id)
+        if place is None:
+            return None
+        try:
+            _END.pack_into(self._room, place + _FACTS, *facts, 1)
+        except struct.error:
+            return None
+        del self._open[call_id]
+        return place
+
+    def taken(self, places: Iterable[int]) -> None:
+        """The database has their rows."""
+        for place in places:
+            self._room[place + _ENDED] = 0
+            self._give_back(place)
+
+    def _give_back(self, place: int) -> None:
+        self._room[place + _OPEN] = 0
+        del self._calls[place]
+        self._free.append(place)
+
+    def parted(self, places: Sequence[int]) -> Iterator[tuple[Values, list[Values]]]:
+        """Rows as what they share, and what each has for itself. Any thread may ask for places that are not taken yet."""
+        calls, room, unpack = self._calls, self._room, _READ.unpack_from
+        alike: dict[Terms, list[Values]] = {}
+        for place in places:
+            call_id, created_us, terms = calls[place]
+            own = terms.own(call_id, created_us, unpack(room, place + _FACTS))
+            if terms in alike:
+                alike[terms].append(own)
+            else:
+                alike[terms] = [own]
+        for terms, rows in alike.items():
+            yield terms.shared, rows
+
+
+def left(data: bytes) -> tuple[list[Mark], list[Row]]:
+    """What a dead process had on its board: calls that were open, and rows. Raises msgspec.DecodeError."""
+    marks: list[Mark] = []
+    rows: list[Row] = []
+    known: dict[bytes, Terms] = {}
+    for place in range(0, len(data) - PLACE + 1, PLACE):
+        if not data[place + _OPEN]:
+            continue
+        name, created_us, length, text, _ = _CALL.unpack_from(data, place)
+        terms = known.get(text[:length]) or known.setdefault(text[:length], Terms.read(text[:length]))
+        call_id = name.rstrip(b"\0").decode()
+        if data[place + _ENDED]:
+            rows.append(row_of(terms.entry(call_id, created_us, _READ.unpack_from(data, place + _FACTS))))
+        else:
+            marks.append(terms.mark(call_id, created_us))
+    return marks, rows
