@@ -197,10 +197,12 @@ class Gate:
         assert call.plan is not None
         rules = self._means.rules
         cost = rules.prices.worst(call.plan.model.id, most(call, prompt), unit_of(call))
+        if cost is not None and call.operation is not Operation.TRANSCRIPTION:
+            return cost
         free = all(target.upstream in rules.free for target in call.plan.targets)
         if cost is not None:
             # how long a sound is, nobody knows before: it passes while anything is left
-            return max(cost, 1) if call.operation is Operation.TRANSCRIPTION and not free else cost
+            return cost if free else max(cost, 1)
         if free:
             return 0  # it runs here: nobody sends a bill for it
         raise BudgetSpent(
