@@ -23,19 +23,18 @@ _READ = struct.Struct("<ddddqqqqq")  # the same, without that
 _OPEN, _FACTS, PLACE = 298, 304, 384
 _ENDED = _FACTS + _END.size - 1
 SIZE = PLACES * PLACE
-Entered = tuple[str, int, Terms]
+Entered = tuple[int, str, int, Terms]  # where its place begins; as it was entered
 assert _CALL.size == _OPEN + 1 <= _FACTS
 assert _FACTS + _END.size <= PLACE
 
 
 class Board:
-    """Over `SIZE` bytes of `room` from `start` on, all zero at first. A place is known by where it begins."""
+    """Over `SIZE` bytes of `room` from `start` on, all zero at first."""
 
     def __init__(self, room: mmap, start: int) -> None:
         self._room = room
         self._free = list(range(start + SIZE - PLACE, start - 1, -PLACE))
-        self._open: dict[str, int] = {}
-        self._calls: dict[int, Entered] = {}
+        self._open: dict[str, Entered] = {}
 
     def __len__(self) -> int:
         """How many places are taken."""
@@ -50,46 +49,42 @@ class Board:
         _CALL.pack_into(self._room, place, name, created_us, len(text), text, 1)
         if call_id in self._open:  # its new target is written down: now the last one may go
             self.leave(call_id)
-        self._open[call_id] = place
-        self._calls[place] = (call_id, created_us, terms)
+        self._open[call_id] = (place, call_id, created_us, terms)
         return True
 
     def leave(self, call_id: str) -> None:
         """It is booked elsewhere, or never reached an upstream. Whoever was never here may leave, too."""
-        place = self._open.pop(call_id, None)
-        if place is not None:
-            self._give_back(place)
+        entered = self._open.pop(call_id, None)
+        if entered is not None:
+            self._room[entered[0] + _OPEN] = 0
+            self._free.append(entered[0])
 
-    def end(self, call_id: str, facts: Facts) -> int | None:
-        """A call has ended; its place, to be `taken` when the database has its row. None: it has none here, or a figure is
+    def end(self, call_id: str, facts: Facts) -> Entered | None:
+        """A call has ended; what is to be `taken` when the database has its row. None: it has no place here, or a figure is
         larger than any there is."""
-        place = self._open.get(call_id)
-        if place is None:
+        entered = self._open.get(call_id)
+        if entered is None:
             return None
         try:
-            _END.pack_into(self._room, place + _FACTS, *facts, 1)
+            _END.pack_into(self._room, entered[0] + _FACTS, *facts, 1)
         except struct.error:
             return None
         del self._open[call_id]
-        return place
+        return entered
 
-    def taken(self, places: Iterable[int]) -> None:
+    def taken(self, ended: Iterable[Entered]) -> None:
         """The database has their rows."""
-        for place in places:
-            self._room[place + _ENDED] = 0
-            self._give_back(place)
+        room, free = self._room, self._free
+        for place, _, _, _ in ended:
+            room[place + _ENDED] = 0
+            room[place + _OPEN] = 0
+            free.append(place)
 
-    def _give_back(self, place: int) -> None:
-        self._room[place + _OPEN] = 0
-        del self._calls[place]
-        self._free.append(place)
-
-    def parted(self, places: Sequence[int]) -> Iterator[tuple[Values, list[Values]]]:
-        """Rows as what they share, and what each has for itself. Any thread may ask for places that are not taken yet."""
-        calls, room, unpack = self._calls, self._room, _READ.unpack_from
+    def parted(self, ended: Sequence[Entered]) -> Iterator[tuple[Values, list[Values]]]:
+        """Rows as what they share, and what each has for itself. Any thread may ask for what is not `taken` yet."""
+        room, unpack = self._room, _READ.unpack_from
         alike: dict[Terms, list[Values]] = {}
-        for place in places:
-            call_id, created_us, terms = calls[place]
+        for place, call_id, created_us, terms in ended:
             own = terms.own(call_id, created_us, unpack(room, place + _FACTS))
             if terms in alike:
                 alike[terms].append(own)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import astuple
 
-from proxy.ledger.board import left
+from proxy.ledger.board import Entered, left
 from proxy.ledger.entry import Entry, row_of, values_of
 from proxy.ledger.journal import Estate
 from proxy.ledger.row import Mark, Row, interrupted
@@ -27,16 +27,16 @@ def values(booked: Booked) -> tuple[Any, ...]:
     return values_of(booked) if isinstance(booked, Entry) else astuple(booked)
 
 
-def parted(late: Sequence[Booked | int]) -> tuple[list[int], list[Booked]]:
-    """Places on the board, and others."""
-    places: list[int] = []
+def parted(late: Sequence[Booked | Entered]) -> tuple[list[Entered], list[Booked]]:
+    """Those on the board, and others."""
+    plain: list[Entered] = []
     others: list[Booked] = []
     for one in late:
-        if isinstance(one, int):
-            places.append(one)
+        if isinstance(one, tuple):
+            plain.append(one)
         else:
             others.append(one)
-    return places, others
+    return plain, others
 
 
 def rows_of(estate: Estate, now_us: int) -> dict[str, Row]:

@@ -24,6 +24,7 @@ from sqlalchemy import Connection, select
 from proxy import log
 from proxy.call import Call, Served, Target
 from proxy.errors import Unavailable
+from proxy.ledger.board import Entered
 from proxy.ledger.booked import Booked, parted, rows_of, values
 from proxy.ledger.database import FAILURES, Database, reason
 from proxy.ledger.journal import MARK, ROW, SEGMENT, Estate, Journal, JournalFull, estates, lags, over
@@ -59,10 +60,8 @@ class Ledger:
         self._journal: Journal | None = None
         self._insert = database.insert(calls)
         self._at_once = database.sqlite  # see above
-        self._late: list[
-            Booked | int
-        ] = []  # in the journal, in its order, a plain call as its place on the board: as good
-        # as written, and not in the database yet
+        # in the journal, in its order: as good as written, and not in the database yet
+        self._late: list[Booked | Entered] = []
         self._queue: list[_Waiting] = []  # nowhere but here
         self._queued = self._unqueued = 0  # ever
         self._wake = asyncio.Event()
@@ -125,10 +124,10 @@ class Ledger:
         if facts is None:
             return False
         assert self._journal
-        place = self._journal.end(call.id, facts)
-        if place is None:
+        entered = self._journal.end(call.id, facts)
+        if entered is None:
             return False
-        self._late.append(place)
+        self._late.append(entered)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(PERIOD_S, self._ring)
         return True
@@ -227,14 +226,14 @@ class Ledger:
 
     async def _commit(self, late: int, batch: Sequence[_Waiting]) -> bool:
         assert self._journal
-        places, rows = parted(self._late[:late])
+        plain, rows = parted(self._late[:late])
         rows += (row for row, _ in batch)
-        count = len(places) + len(rows)
+        count = len(plain) + len(rows)
         if not count:
             return True
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await self._database.append(calls, map(values, rows), self._journal.board.parted(places))
+                await self._database.append(calls, map(values, rows), self._journal.board.parted(plain))
         except FAILURES as error:
             why = reason(error)
             if why != self.trouble:
@@ -256,9 +255,9 @@ class Ledger:
     def _took(self, late: int, batch: Sequence[_Waiting]) -> None:
         journal = self._journal
         assert journal
-        places, rows = parted(self._late[:late])
+        plain, rows = parted(self._late[:late])
         del self._late[:late]
-        journal.took(len(rows), places)
+        journal.took(len(rows), plain)
         self._leave_queue(len(batch))
         for row, future in batch:
             journal.done(row.call_id)

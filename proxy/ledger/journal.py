@@ -18,7 +18,7 @@ from zlib import crc32
 import msgspec
 
 from proxy.ledger import board as boards
-from proxy.ledger.board import Board
+from proxy.ledger.board import Board, Entered
 from proxy.ledger.plain import Facts
 
 MARK, ROW, NEVER = 1, 2, 3
@@ -92,21 +92,21 @@ class Journal:
             self.put += 1
             _COUNT.pack_into(self._map, _PUT, self.put)
 
-    def end(self, call_id: str, facts: Facts) -> int | None:
+    def end(self, call_id: str, facts: Facts) -> Entered | None:
         """As a ROW, for a plain call: see `Board.end`."""
-        place = self.board.end(call_id, facts)
-        if place is not None:
-            self.put += 1
-            _COUNT.pack_into(self._map, _PUT, self.put)
-        return place
+        entered = self.board.end(call_id, facts)
+        if entered is not None:
+            self.put = put = self.put + 1
+            _COUNT.pack_into(self._map, _PUT, put)
+        return entered
 
-    def took(self, count: int, places: Sequence[int] = ()) -> None:
-        """The database has the `count` oldest rows, and those of the board's `places`."""
-        if not count and not places:
+    def took(self, count: int, ended: Sequence[Entered] = ()) -> None:
+        """The database has the `count` oldest rows, and those of plain calls that have `ended`."""
+        if not count and not ended:
             return
         del self._rows[:count]
-        self.board.taken(places)
-        self.taken += count + len(places)
+        self.board.taken(ended)
+        self.taken += count + len(ended)
         _COUNT.pack_into(self._map, _TAKEN, self.taken)
 
     def done(self, call_id: str) -> None:

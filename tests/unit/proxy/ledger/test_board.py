@@ -7,7 +7,7 @@ from msgspec.structs import astuple
 
 from proxy.call import Operation
 from proxy.config import Pricing
-from proxy.ledger.board import PLACE, PLACES, SIZE, Board, left
+from proxy.ledger.board import PLACE, PLACES, SIZE, Board, Entered, left
 from proxy.ledger.bulk import Bulk
 from proxy.ledger.plain import Facts, Said, Terms
 from proxy.ledger.prices import PriceTable
@@ -54,15 +54,15 @@ def test_a_calls_life() -> None:
 def test_an_heir_reads_what_the_writer_would_have_written() -> None:
     here, room = board()
     common, other = terms(), terms("elsewhere")
-    places: list[int] = []
+    ended: list[Entered] = []
     for number in range(9):
         assert here.enter(f"c{number}", 100 + number, other if number % 3 else common)
         place = here.end(f"c{number}", (*FACTS[:5], number, *FACTS[6:]))
         assert place is not None
-        places.append(place)
+        ended.append(place)
     whole = Bulk(calls).whole
-    written = [Row(*whole(shared, one)) for shared, own in here.parted(places) for one in own]
-    assert len(list(here.parted(places))) == 2, "what they share is there once"
+    written = [Row(*whole(shared, one)) for shared, own in here.parted(ended) for one in own]
+    assert len(list(here.parted(ended))) == 2, "what they share is there once"
     inherited = left(room[START:])[1]
     by_id: Any = lambda row: row.call_id  # noqa: E731
     assert [astuple(row) for row in sorted(written, key=by_id)] == [
