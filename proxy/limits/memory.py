@@ -31,7 +31,7 @@ class Held:
         self.at = at  # when it was last asked for, µs; of a budget only, since a free slot may be forgotten at once
 
 
-class Lane:
+class States:
     """The states of one Quota's buckets, side by side. `life` is the store's at the time: while it has not changed, they are
     those that count."""
 
@@ -95,15 +95,15 @@ class MemoryStore:
 
     def quick(self, quota: Quota, tokens: int | None, purse: Ask | None) -> Grant | None:
         """None, too, where a tide needs another mark."""
-        lane: Lane | None = quota.lane
-        if lane is None or lane.life is not self._life:
-            lane = quota.lane = self._lane(quota)
+        states: States | None = quota.states
+        if states is None or states.life is not self._life:
+            states = quota.states = self._states(quota)
         now = self._clock_ns() // 1000
-        slots, rates, counted = lane.slots, lane.requests, lane.tokens
-        if slots is not None and slots.held >= lane.room:
+        slots, rates, counted = states.slots, states.requests, states.tokens
+        if slots is not None and slots.held >= states.room:
             return None
         if tokens is not None and counted is not None:
-            rates = lane.rates
+            rates = states.rates
             counted.cost = tokens * counted.q
         left: list[int] = []
         for rate in rates:
@@ -124,7 +124,7 @@ class MemoryStore:
             rate.seq = seq
         if slots is not None:
             slots.held += 1
-        return Grant((purse,) if purse else (), seq, left, lane, tokens)
+        return Grant((purse,) if purse else (), seq, left, states, tokens)
 
     def _pay(self, purse: Ask, now: int) -> bool:
         bucket, amount = purse
@@ -135,13 +135,13 @@ class MemoryStore:
         held.at = now
         return True
 
-    def _lane(self, quota: Quota) -> Lane:
+    def _states(self, quota: Quota) -> States:
         now = self._clock()
         self._sweep(now)
         requests = [self._rate(bucket, now) for bucket in quota.requests]
         tokens = None if quota.tokens is None else self._rate(quota.tokens, now)
         slots = None if quota.slots is None else self._held.get(quota.slots.name) or self._empty(quota.slots, now)
-        return Lane(self._life, quota, requests, slots, tokens)
+        return States(self._life, quota, requests, slots, tokens)
 
     def _rate(self, bucket: Bucket, now: int) -> Rate:
         """Its state, in its units: the configuration may have given it another capacity."""
@@ -170,13 +170,13 @@ class MemoryStore:
             return
         grant.open = False
         asks, seq = grant.asks, grant.marks
-        lane: Lane | None = grant.lane
-        if lane is not None:
+        states: States | None = grant.states
+        if states is not None:
             if used is None:
-                asks = [*lane.ones, *asks]
-            elif lane.slots is not None:  # requests stay spent
-                lane.slots.held -= 1
-            reserved, rate = grant.tokens, lane.tokens
+                asks = [*states.ones, *asks]
+            elif states.slots is not None:  # requests stay spent
+                states.slots.held -= 1
+            reserved, rate = grant.tokens, states.tokens
             if reserved is not None and rate is not None:
                 spent = 0 if used is None else used.get(_TPM, reserved)
                 # where it was full when another call took something later, a refund is lost: nothing to reckon

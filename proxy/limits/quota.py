@@ -19,10 +19,10 @@ class Quota:
     where a call has tokens, `tokens`, and then `slots`: so the places of what is left are known beforehand. `ones` are those that
     every call takes one of.
 
-    `lines` belong to `requests`, `token_line` to `tokens`. `lane` is the store's, which may have something prepared for them.
+    `lines` belong to `requests`, `token_line` to `tokens`. `states` is the store's, which may have something prepared for them.
     """
 
-    __slots__ = ("buckets", "lane", "lines", "ones", "requests", "slots", "token_line", "tokens")
+    __slots__ = ("buckets", "lines", "ones", "requests", "slots", "states", "token_line", "tokens")
 
     def __init__(self, buckets: Iterable[Bucket]) -> None:
         self.buckets = tuple(buckets)
@@ -32,7 +32,7 @@ class Quota:
         self.token_line = None if self.tokens is None else Line(b"tokens", self.tokens)
         self.lines = [Line(b"requests", bucket, self.token_line) for bucket in self.requests]
         self.ones = self.asks(None, None)
-        self.lane: Any = None
+        self.states: Any = None
 
     def asks(self, tokens: int | None, purse: Ask | None) -> list[Ask]:
         """What a call asks for; `tokens` are not asked for where nobody counts them."""

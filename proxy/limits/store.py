@@ -57,13 +57,13 @@ class Refusal:
 
 
 class Grant(msgspec.Struct, eq=False):
-    """What one call holds. `left` is what each bucket had after it, in its unit. `marks` and `lane` belong to the store: with a
-    lane, `asks` is only what was asked for beside a quota and its `tokens`."""
+    """What one call holds. `left` is what each bucket had after it, in its unit. `marks` and `states` belong to the store: with
+    `states`, `asks` is only what was asked for beside a quota and its `tokens`."""
 
     asks: Sequence[Ask]
     marks: Any
     left: list[int]
-    lane: Any = None
+    states: Any = None
     tokens: int | None = None
     open: bool = True
 

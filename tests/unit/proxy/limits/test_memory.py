@@ -154,7 +154,7 @@ def test_what_is_prepared_does_what_the_reference_does(data: st.DataObject, capa
             expected = plain.reserve(asks, now[0])
             assert isinstance(found, Grant) is (expected is not None)
             if isinstance(found, Grant) and expected is not None:
-                quick += found.lane is not None
+                quick += found.states is not None
                 assert found.marks == expected[0]
                 rates = sum(not bucket.held for bucket, _ in asks)
                 assert found.left[:rates] == expected[1][:rates]
@@ -216,7 +216,7 @@ def test_nearly_every_call_of_a_bucket_that_is_far_from_its_limit_is_quick() -> 
     for number in range(1000):
         grant = granted(store, quota, 4123, None)
         assert isinstance(grant, Grant)
-        quick += grant.lane is not None
+        quick += grant.states is not None
         now[0] += 40 * (number % 5)
         store.settle(grant, {Measure.TPM: 50})
     assert quick > 990
