@@ -20,7 +20,7 @@ from typing import Any
 
 from adapters.llama import frames, spec
 from adapters.llama.engine import Loaded, LoadFailed
-from adapters.llama.outbox import Outbox
+from adapters.llama.outbox import SHORT_S, Outbox
 from adapters.llama.prepare import Refusal
 from adapters.llama.prompting import PromptError
 from adapters.llama.scheduler import EngineBroken
@@ -149,17 +149,19 @@ class Worker:
                     self._outbox.send(frames.Reply(item.id, counters=loaded.counters()))
                 else:
                     loaded.submit(item)
-            self._step_began = time.monotonic()
+            self._step_began = began = time.monotonic()
             worked = loaded.step()
             self._step_began = None
-            self._flush(loaded)
+            self._flush(loaded, follows=time.monotonic() - began < SHORT_S)
             # calls that wait for nothing but a deadline must not make the loop spin
             idle_wait = 0.02 if loaded.busy and not worked else None
 
-    def _flush(self, loaded: Loaded) -> None:
+    def _flush(self, loaded: Loaded, *, follows: bool = False) -> None:
+        """Sends what the step said; `follows`: the next one will do so in a moment."""
         out = loaded.out
         if out.deltas or out.admitted or out.done:
-            self._outbox.send(frames.Step(out.deltas, out.admitted, out.done))
+            send = self._outbox.follow if follows else self._outbox.send
+            send(frames.Step(out.deltas, out.admitted, out.done))
             out.deltas, out.admitted, out.done = [], [], []
         for error in out.errors:
             self._outbox.send(error)

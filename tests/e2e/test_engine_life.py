@@ -28,7 +28,8 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         "first": build(folder / "first.gguf", Shape()),
         "second": build(folder / "second.gguf", Shape(seed=2)),
     }
-    with gateway(local(files, max_loaded=1, patience_s=PATIENCE_S, keep_loaded_s=KEEP_S)) as running:
+    options = {"max_loaded": 1, "patience_s": PATIENCE_S, "keep_loaded_s": KEEP_S, "context_tokens": 4096}
+    with gateway(local(files, **options)) as running:
         yield running
     assert processes() == {}
 
@@ -96,7 +97,7 @@ def test_unloading_waits_for_what_runs(gate: Gateway) -> None:
     async def run() -> tuple[Streamed, str]:
         async with client(gate) as by, httpx.AsyncClient(base_url=gate.origin, timeout=30) as admin:
             stream = Streamed()
-            running = asyncio.create_task(stream.run(by, "first", 900))
+            running = asyncio.create_task(stream.run(by, "first", 3000))  # more than half a second
             await asyncio.wait_for(stream.flows.wait(), 20)
             told = (await admin.post("/admin/models/delete", json={"model": "first"})).json()["status"]
             return await running, told
