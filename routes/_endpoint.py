@@ -207,13 +207,11 @@ def principal_of(inbound: Inbound, access: Access, keyring: Keyring) -> Principa
     Raises:
         KeyInvalid: no key, or not a good one. PermissionDenied: an inference key on an admin route.
     """
-    if access is _OPEN:
+    if access is _OPEN or not keyring.required:
         return ANYBODY
     given = inbound.headers.get(b"authorization")
     principal = None if given is None else keyring.known(given)
     if principal is None:
-        if not keyring.required:
-            return ANYBODY
         secret = _secret(inbound)
         if not secret:
             raise KeyInvalid("No API key was given. Send it as 'Authorization: Bearer <key>'.", code="invalid_api_key")

@@ -45,6 +45,35 @@ async def who(inbound: Any, desk: Any) -> Answer:
     return Answer({"id": inbound.principal.id}, status=201, headers=[("x-a", "b")])
 
 
+class Proven(Door):
+    """It knows the user's header already."""
+
+    def known(self, header: bytes) -> Principal | None:
+        return Principal(id="user-key") if header == b"Bearer user-key" else None
+
+    def principal(self, secret: str) -> Principal:
+        raise AssertionError("it was proven before")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("required", "access", "status", "name"),
+    [
+        (True, Access.KEY, 201, "user-key"),
+        (True, Access.ADMIN, 403, None),
+        (False, Access.KEY, 201, ANYBODY.id),  # whoever brings a key where none is asked for is like the others
+        (False, Access.ADMIN, 201, ANYBODY.id),
+    ],
+)
+async def test_a_header_that_was_proven_says_who_calls_where_keys_are_asked_for(
+    required: bool, access: Access, status: int, name: str | None
+) -> None:
+    door = Proven()
+    door.required = required
+    answer = await asked(endpoint(who, access, keyring=door), "POST", headers={"authorization": "Bearer user-key"})
+    assert (answer.status, answer.json().get("id")) == (status, name)
+
+
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("access", "headers", "status", "code"),
