@@ -15,7 +15,6 @@ TEXTUAL = frozenset(
     {Operation.CHAT, Operation.COMPLETIONS, Operation.RESPONSES, Operation.MESSAGES, Operation.EMBEDDINGS}
 )
 _CHAT = Operation.CHAT
-_BYTES = tokens.BYTES_PER_TOKEN
 _SMALL = 2048  # bytes of a body that count as its text
 _EVENT = 200  # bytes of a stream's event, which mostly brings one token
 
@@ -36,7 +35,7 @@ def rough_prompt(call: Call) -> int:
     size = len(call.raw)
     if size > _SMALL and isinstance(call.request, ChatRequest):  # it may hold pictures
         return sum(tokens.estimate(len(message.text)) + 4 for message in call.request.messages) + 3
-    return -(-size // _BYTES)
+    return -(-size // tokens.BYTES_PER_TOKEN)
 
 
 def _asked(call: Call) -> int | None:
@@ -68,8 +67,7 @@ def reserved_tokens(call: Call, capacity: int, prompt: int | None = None) -> int
     if operation is not _CHAT and operation not in TEXTUAL:
         return None
     if prompt is None:
-        size = len(call.raw)
-        prompt = rough_prompt(call) if size > _SMALL else -(-size // _BYTES)
+        prompt = rough_prompt(call)
     if operation is _CHAT:  # fast path: what `_asked` finds in one
         asked = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
         choices = request.n or 1

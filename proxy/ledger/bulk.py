@@ -66,7 +66,8 @@ class Bulk:
 
     def whole(self, shared: Values, own: Values) -> Values:
         """One row in the table's columns."""
-        return self._ordered((*shared, *own))  # type: ignore[no-any-return]
+        row: Values = self._ordered((*shared, *own))
+        return row
 
     def _of_group(self, count: int) -> str:
         rows = ", ".join([self._rest] * count)

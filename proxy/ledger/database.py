@@ -222,6 +222,7 @@ class Postgres:
             url, pool_size=4, max_overflow=4, pool_timeout=2.0, connect_args={"timeout": 2.0}
         )
         self._texts: dict[Table, str] = {}
+        self._bulks: dict[Table, Bulk] = {}
         self.settled: Callable[[], Awaitable[None]] | None = None
 
     async def write(self, work: Callable[[Connection], T]) -> T:
@@ -235,9 +236,9 @@ class Postgres:
                 return await connection.run_sync(work)
 
     async def append(self, table: Table, rows: Iterable[Values], parted: Iterable[Parted] = ()) -> None:
-        whole = Bulk(table).whole
+        bulk = self._bulks.get(table) or self._bulks.setdefault(table, Bulk(table))
         statement = self._texts.get(table)
-        values = [*rows, *(whole(shared, one) for shared, own in parted for one in own)]
+        values = [*rows, *(bulk.whole(shared, one) for shared, own in parted for one in own)]
         if (
             statement is None
         ):  # its own placeholders, in the order of the columns: binding by name costs ten times as much

@@ -80,9 +80,7 @@ def _line(quantity: int, price: int | None, per: int) -> int | None:
 
 def token_lines(price: Price, prompt: int, cached: int, made: int) -> tuple[int | None, int | None, int | None]:
     """Micro-units for fresh, cached and produced tokens; None for a line whose price is needed and not known."""
-    fresh, of_input, of_cached, of_output = prompt - cached, price.input, price.cached, price.output
-    if of_cached is None:
-        of_cached = of_input
+    fresh, of_input, of_cached, of_output = prompt - cached, price.input, price.of_cached, price.output
     if of_input is None or of_cached is None or of_output is None:
         return (
             _line(fresh, of_input, MILLION) if fresh > 0 else 0,
