@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
 
     def _leave(self) -> None:
         held, self._held = self._held, b""
-        if held and self._transport is not None:
+        if held and self._transport is not None and not self._transport.is_closing():  # else its end is told anyway
             self._transport.write(held)
 
     async def _send(

@@ -171,7 +171,7 @@ class Connection(asyncio.Protocol):
 
     def _leave(self) -> None:
         held, self._held = self._held, b""
-        if held:
+        if held and not self.transport.is_closing():  # whoever left in this turn of the loop hears nothing more
             self.transport.write(held)
 
     def close(self) -> None:

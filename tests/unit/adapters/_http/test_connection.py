@@ -98,6 +98,32 @@ async def test_a_body_of_bytes(size: int) -> None:
         assert not exchange.busy_writing
 
 
+async def test_an_upstream_that_leaves_before_a_request_does_is_no_error_of_the_loop() -> None:
+    """What is written together at the end of a turn is not written to a transport that closed in it; the exchange is told."""
+    async with rig() as r:
+        troubles: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context))
+        transport: Any = r.connection._transport
+        written: list[bytes] = []
+
+        class Closing:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(transport, name)
+
+            def is_closing(self) -> bool:
+                return True
+
+            def write(self, data: bytes) -> None:
+                written.append(data)
+                raise RuntimeError("the handler is closed")
+
+        r.begin()
+        r.connection._transport = Closing()  # type: ignore[assignment]
+        await turns()
+        r.connection._transport = transport
+        assert (written, troubles) == ([], [])
+
+
 async def test_an_iterated_body() -> None:
     """Chunked, empty pieces left out (one would be the end)."""
 

@@ -265,6 +265,20 @@ async def test_what_is_held_leaves_with_the_others_and_before_all_that_follows_o
 
 
 @pytest.mark.asyncio
+async def test_who_leaves_before_what_is_held_does_is_no_error() -> None:
+    """Some loops raise where a transport that is closed is written to; and nobody is there to read it."""
+    state = SimpleNamespace(connections=set(), tasks=set(), total_requests=0, default_headers=[])
+    config = SimpleNamespace(loaded=True, loaded_app=echo, root_path="", timeout_keep_alive=60)
+    connection, wire = Connection(config, state, {}), Wire()
+    connection.connection_made(wire)  # type: ignore[arg-type]
+    connection.write_soon(b"held")
+    wire.close()
+    await asyncio.sleep(0)
+    assert wire.done == [b"closed"]
+    connection.connection_lost(None)
+
+
+@pytest.mark.asyncio
 async def test_the_time_of_a_request_begins_with_it_and_not_with_the_silence_before() -> None:
     """The clock is what is tested: nothing but waiting can show it."""
     async with served(echo, idle_s=1.2) as here:
