@@ -32,6 +32,7 @@ from proxy.tiers import Tiers, checked
 if TYPE_CHECKING:
     from proxy.ledger.books import Ledger
     from proxy.ledger.database import Database
+    from proxy.ledger.scribe_client import When
     from proxy.limits.shared_file import SharedFile
 
 TICK_S = 2.0  # how often hits are written down, and dead neighbours' journals looked for
@@ -102,7 +103,7 @@ class Accounts:
         from proxy.ledger.hitrows import SqlHits
 
         self.database = await connect(self._config.store.url)
-        ledger = Ledger(self.database, self.folder)
+        ledger = Ledger(self.database, self.folder, scribe=self._scribe)
         try:
             await patiently(ledger.start)
             await patiently(lambda: ledger.note_prices(self.rules.prices))
@@ -180,6 +181,12 @@ class Accounts:
         return int(os.environ.get(WORKERS, "0")) or self._config.server.workers
 
     @property
+    def _scribe(self) -> "When":
+        """As configured; of itself only where it would have a core that no worker needs."""
+        when = self._config.store.scribe
+        return "never" if when == "auto" and cores() <= self.workers else when
+
+    @property
     def folder(self) -> Path:
         """Where this machine keeps what is its own: beside an SQLite file, unless the configuration says where."""
         if self._config.store.folder:
@@ -228,6 +235,7 @@ class Accounts:
             state["ledger_trouble"] = float(bool(self.ledger.trouble))
             state["ledger_rows"] = self.ledger.written
             state["ledger_commits"] = self.ledger.commits
+            state["ledger_scribe"] = float(self.ledger.helped)
         silent = getattr(self.store, "silent", None)
         if silent is not None:
             state["limits_silent"] = float(silent)
@@ -278,6 +286,11 @@ class Accounts:
         if self.ledger is not None and not self.ledger.trouble:
             with contextlib.suppress(*FAILURES):
                 await self.ledger.inherit()
+
+
+def cores() -> int:
+    """How many this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 async def examine(config: Config, host: str, file: str = "") -> None:

@@ -47,6 +47,7 @@ class Auth(Closed, frozen=True):
 class Store(Closed, frozen=True):
     url: str = "sqlite:///./traghetto.db"
     ledger: bool = True
+    scribe: Literal["auto", "always", "never"] = "auto"  # a process of its own that writes plain calls' rows to SQLite
     folder: str | None = None  # what is this machine's own: journals, limits of several workers
     redis: str | None = None
     replicas: Annotated[int, Meta(ge=1)] = 1  # machines that share this Redis

@@ -81,17 +81,29 @@ class Board:
             free.append(place)
 
     def parted(self, ended: Sequence[Entered]) -> Iterator[tuple[Values, list[Values]]]:
-        """Rows as what they share, and what each has for itself. Any thread may ask for what is not `taken` yet."""
-        room, unpack = self._room, _READ.unpack_from
-        alike: dict[Terms, list[Values]] = {}
-        for place, call_id, created_us, terms in ended:
-            own = terms.own(call_id, created_us, unpack(room, place + _FACTS))
-            if terms in alike:
-                alike[terms].append(own)
-            else:
-                alike[terms] = [own]
-        for terms, rows in alike.items():
-            yield terms.shared, rows
+        """See the function of that name. Any thread may ask for what is not `taken` yet."""
+        return parted(self._room, ended)
+
+
+def parted(room: mmap, ended: Iterable[Entered]) -> Iterator[tuple[Values, list[Values]]]:
+    """Rows as what they share, and what each has for itself."""
+    unpack = _READ.unpack_from
+    alike: dict[Terms, list[Values]] = {}
+    for place, call_id, created_us, terms in ended:
+        own = terms.own(call_id, created_us, unpack(room, place + _FACTS))
+        if terms in alike:
+            alike[terms].append(own)
+        else:
+            alike[terms] = [own]
+    for terms, rows in alike.items():
+        yield terms.shared, rows
+
+
+def entered(room: mmap | bytes, place: int, known: dict[bytes, Terms]) -> Entered:
+    """What stands there, for whoever did not write it; `known` are Terms by their text. Raises msgspec.DecodeError."""
+    name, created_us, length, text, _ = _CALL.unpack_from(room, place)
+    text = text[:length]
+    return place, name.rstrip(b"\0").decode(), created_us, known.get(text) or known.setdefault(text, Terms.read(text))
 
 
 def left(data: bytes) -> tuple[list[Mark], list[Row]]:
@@ -102,9 +114,7 @@ def left(data: bytes) -> tuple[list[Mark], list[Row]]:
     for place in range(0, len(data) - PLACE + 1, PLACE):
         if not data[place + _OPEN]:
             continue
-        name, created_us, length, text, _ = _CALL.unpack_from(data, place)
-        terms = known.get(text[:length]) or known.setdefault(text[:length], Terms.read(text[:length]))
-        call_id = name.rstrip(b"\0").decode()
+        _, call_id, created_us, terms = entered(data, place, known)
         if data[place + _ENDED]:
             rows.append(row_of(terms.entry(call_id, created_us, _READ.unpack_from(data, place + _FACTS))))
         else:

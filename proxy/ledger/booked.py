@@ -1,14 +1,13 @@
-"""What is booked and not in the database yet, in its three forms: rows, entries that rows are reckoned of, places of plain
-calls on the board; and what a dead process's journal says of them. Pure; who brings them to the database is `books.py`.
+"""What is booked and not in the database yet, beside plain calls on the board: rows, and entries that rows are reckoned of; and
+what a dead process's journal says of all of them. Pure; who brings them to the database is `books.py`.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from msgspec.structs import astuple
 
-from proxy.ledger.board import Entered, left
+from proxy.ledger.board import left
 from proxy.ledger.entry import Entry, row_of, values_of
 from proxy.ledger.journal import Estate
 from proxy.ledger.row import Mark, Row, interrupted
@@ -25,18 +24,6 @@ def as_row(booked: Booked) -> Row:
 def values(booked: Booked) -> tuple[Any, ...]:
     """Its row, in the order of the columns."""
     return values_of(booked) if isinstance(booked, Entry) else astuple(booked)
-
-
-def parted(late: Sequence[Booked | Entered]) -> tuple[list[Entered], list[Booked]]:
-    """Those on the board, and others."""
-    plain: list[Entered] = []
-    others: list[Booked] = []
-    for one in late:
-        if isinstance(one, tuple):
-            plain.append(one)
-        else:
-            others.append(one)
-    return plain, others
 
 
 def rows_of(estate: Estate, now_us: int) -> dict[str, Row]:

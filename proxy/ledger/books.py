@@ -19,18 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from proxy import log
 from proxy.call import Call, Served, Target
 from proxy.errors import Unavailable
 from proxy.ledger.board import Entered
-from proxy.ledger.booked import Booked, parted, rows_of, values
+from proxy.ledger.booked import Booked, values
 from proxy.ledger.database import FAILURES, Database, reason
-from proxy.ledger.journal import MARK, ROW, SEGMENT, Estate, Journal, JournalFull, estates, lags, over
+from proxy.ledger.heir import Heir
+from proxy.ledger.journal import MARK, ROW, SEGMENT, Journal, JournalFull, lags, over
 from proxy.ledger.plain import Known, facts_of
 from proxy.ledger.prices import PriceTable
-from proxy.ledger.row import Mark
+from proxy.ledger.row import Mark, now_us
+from proxy.ledger.scribe_client import ScribeClient, When
 from proxy.ledger.tables import calls, prices
 
 PATIENCE_S = 1.0  # a commit that takes longer counts as failed
@@ -46,41 +48,47 @@ _encode = msgspec.msgpack.Encoder().encode
 _log = log.get("ledger")
 
 
-def now_us() -> int:
-    return time.time_ns() // 1000
-
-
 class Ledger:
     """Over one database and one folder of journals. Make one in each worker, then `start`; who only reads needs no start."""
 
-    def __init__(self, database: Database, folder: Path, *, segment: int = SEGMENT) -> None:
+    def __init__(self, database: Database, folder: Path, *, segment: int = SEGMENT, scribe: When = "never") -> None:
         self._database = database
         self._folder = folder
         self._segment = segment
+        self._when = scribe
+        self._scribe: ScribeClient | None = None
         self._journal: Journal | None = None
-        self._insert = database.insert(calls)
+        self._heir = Heir(database, folder)
         self._at_once = database.sqlite  # see above
-        # in the journal, in its order: as good as written, and not in the database yet
-        self._late: list[Booked | Entered] = []
+        # as good as written, and not in the database yet: in the journal, in its order; and on its board
+        self._late: list[Booked] = []
+        self._ended: list[Entered] = []
         self._queue: list[_Waiting] = []  # nowhere but here
         self._queued = self._unqueued = 0  # ever
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._rounds: list[asyncio.Future[None]] = []  # of those who wait for the next try, however it ends
         self._writer: asyncio.Task[None] | None = None
-        self._heir: asyncio.Task[int] | None = None
         self._closing = False
         self._terms = Known()
         self.written = 0
         self.commits = 0
-        self._unread: set[Path] = set()
         self.trouble = ""  # why the database did not take the last rows; "" when it did
         database.settled = self.caught_up
 
     @property
     def behind(self) -> int:
         """Rows that the database would not take."""
-        return len(self._late) + len(self._queue) if self.trouble else 0
+        return self._waiting if self.trouble else 0
+
+    @property
+    def helped(self) -> bool:
+        """Whether a scribe writes the rows of plain calls."""
+        return self._scribe is not None and self._scribe.ready
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._late) + len(self._ended) + len(self._queue)
 
     async def start(self) -> int:
         """Inherit from the dead, then take calls. Gives the number of rows that were inherited.
@@ -89,7 +97,10 @@ class Ledger:
             ConfigError or a database error: there is nowhere to write.
         """
         inherited = await self.inherit()
-        self._journal = Journal(self._folder, self._segment)
+        self._journal = journal = Journal(self._folder, self._segment)
+        if self._database.file is not None and self._when != "never":
+            self._scribe = ScribeClient(self._database.file, journal.path, self._when)
+            self._scribe.start()
         self._writer = asyncio.get_running_loop().create_task(self._write(), name="ledger-writer")
         return inherited
 
@@ -127,7 +138,7 @@ class Ledger:
         entered = self._journal.end(call.id, facts)
         if entered is None:
             return False
-        self._late.append(entered)
+        self._ended.append(entered)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(PERIOD_S, self._ring)
         return True
@@ -173,7 +184,7 @@ class Ledger:
         try:
             self._journal.write(ROW, row.call_id, _encode(row))
         except (JournalFull, OSError) as error:
-            _log.error("journal_full", behind=len(self._late) + len(self._queue), why=str(error))
+            _log.error("journal_full", behind=self._waiting, why=str(error))
             return False
         self._late.append(row)
         return True
@@ -186,7 +197,7 @@ class Ledger:
 
     async def _write(self) -> None:
         failures, again_at, last = 0, 0.0, False
-        while not (last and (failures or not (self._late or self._queue))):
+        while not (last and (failures or not (self._late or self._ended or self._queue))):
             try:
                 async with asyncio.timeout(max(0.0, again_at - time.monotonic()) if failures else None):
                     await self._wake.wait()
@@ -196,18 +207,18 @@ class Ledger:
             last = self._closing
             if self._queue:
                 await self._gather()
-            late, batch = min(len(self._late), BATCH), self._queue[:BATCH]
+            late, ended, batch = self._late[:BATCH], self._ended[:BATCH], self._queue[:BATCH]
             if failures and time.monotonic() < again_at and not last:
                 self._spill()  # it failed just now: nobody waits for it to fail again
-            elif await self._commit(late, batch):
+            elif await self._commit([*late, *(row for row, _ in batch)], ended):
                 failures = 0
-                self._took(late, batch)
+                self._took(len(late), ended, batch)
             else:
                 again_at = time.monotonic() + RETRY_S[min(failures, len(RETRY_S) - 1)]
                 failures += 1
                 self._spill()
             self._end_round()
-            if not failures and (self._queue or late == BATCH or self._closing):
+            if not failures and (self._queue or BATCH in (len(late), len(ended)) or self._closing):
                 self._wake.set()
 
     def _end_round(self) -> None:
@@ -224,16 +235,17 @@ class Ledger:
             await asyncio.sleep(0)
             await asyncio.sleep(0)
 
-    async def _commit(self, late: int, batch: Sequence[_Waiting]) -> bool:
+    async def _commit(self, rows: Sequence[Booked], ended: Sequence[Entered]) -> bool:
         assert self._journal
-        plain, rows = parted(self._late[:late])
-        rows += (row for row, _ in batch)
-        count = len(plain) + len(rows)
+        count = len(ended) + len(rows)
         if not count:
             return True
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await self._database.append(calls, map(values, rows), self._journal.board.parted(plain))
+                if ended and self._scribe is not None and await self._scribe.write(ended):
+                    ended = ()
+                if ended or rows:
+                    await self._database.append(calls, map(values, rows), self._journal.board.parted(ended))
         except FAILURES as error:
             why = reason(error)
             if why != self.trouble:
@@ -252,12 +264,12 @@ class Ledger:
         self.trouble = why
         self._journal.stuck(bool(why))
 
-    def _took(self, late: int, batch: Sequence[_Waiting]) -> None:
+    def _took(self, late: int, ended: Sequence[Entered], batch: Sequence[_Waiting]) -> None:
         journal = self._journal
         assert journal
-        plain, rows = parted(self._late[:late])
         del self._late[:late]
-        journal.took(len(rows), plain)
+        del self._ended[: len(ended)]
+        journal.took(late, ended)
         self._leave_queue(len(batch))
         for row, future in batch:
             journal.done(row.call_id)
@@ -321,53 +333,8 @@ class Ledger:
     # -- beginning and end
 
     async def inherit(self) -> int:
-        """Bring what dead processes left in their journals into the database: rows as they are, open calls as
-        interrupted. Any process may do it at any time; each journal has one heir. Raises database errors."""
-        if self._heir is None or self._heir.done():
-            self._heir = asyncio.get_running_loop().create_task(self._inherit(), name="ledger-heir")
-        return await asyncio.shield(self._heir)  # who asked may leave; locks that were taken are given back
-
-    async def _inherit(self) -> int:
-        count, left = 0, await asyncio.to_thread(estates, self._folder)
-        try:
-            while left:
-                estate = left[-1]
-                try:
-                    count += await self._settle_estate(estate)
-                except msgspec.DecodeError as error:
-                    self._left_alone(estate, str(error))
-                    left.pop().close(settled=False)
-                else:
-                    left.pop().close(settled=True)
-        finally:
-            for estate in left:
-                estate.close(settled=False)
-        return count
-
-    def _left_alone(self, estate: Estate, why: str) -> None:
-        """What another version wrote: it stays for whoever can read it, and keeps nobody from starting. Said once."""
-        if estate.path not in self._unread:
-            self._unread.add(estate.path)
-            _log.error("ledger_journal_unreadable", journal=str(estate.path), why=why)
-
-    async def _settle_estate(self, estate: Estate) -> int:
-        rows = rows_of(estate, now_us())
-        count = 0
-        ids = list(rows)
-        for start in range(0, len(ids), BATCH):
-            part = ids[start : start + BATCH]
-
-            def inherit(connection: Connection, part: list[str] = part) -> int:
-                there = set(connection.execute(select(calls.c.call_id).where(calls.c.call_id.in_(part))).scalars())
-                missing = [msgspec.structs.asdict(rows[call_id]) for call_id in part if call_id not in there]
-                if missing:
-                    connection.execute(self._insert, missing)
-                return len(missing)
-
-            count += await self._database.write(inherit)
-        if count:
-            _log.warning("ledger_inherited", rows=count, journal=estate.path.name)
-        return count
+        """See `Heir.inherit`. Raises database errors."""
+        return await self._heir.inherit()
 
     async def note_prices(self, table: PriceTable) -> None:
         """Keep what a price version meant."""
@@ -387,7 +354,8 @@ class Ledger:
             await self._writer
         if self._timer is not None:
             self._timer.cancel()
-        if self._heir:
-            await asyncio.gather(self._heir, return_exceptions=True)
+        await self._heir.aclose()
+        if self._scribe:
+            await self._scribe.aclose()
         if self._journal:
             self._journal.close()

@@ -2,16 +2,20 @@
 for SQLite, and knows no connection.
 
 A parameter that is bound costs SQLite's driver about as much as a column that is written; half of a call's columns are the
-same in nearly all calls that come together. Columns say so themselves (`info={"shared": True}`, see `tables.py`).
+same in nearly all calls that come together. Columns say so themselves (`info={"shared": True}`, see `tables.py`). What it
+needs to know of a table is a `Shape`, so that a process that only writes does without SQLAlchemy.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, islice
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Table
+import msgspec
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
 
 AT_ONCE = 64  # rows of one statement; the driver keeps as many compiled
 FEW = 3  # rows that have less company than this go in with others that have none
@@ -19,17 +23,30 @@ Values = tuple[Any, ...]
 Parted = tuple[Values, Sequence[Values]]  # what rows share, and what each has for itself; both in the columns' order
 
 
+class Shape(msgspec.Struct, frozen=True):
+    """A table's name, its columns in their order, and the places of those that say they are mostly the same."""
+
+    table: str
+    columns: list[str]
+    shared: list[int]
+
+    @classmethod
+    def of(cls, table: "Table") -> "Shape":
+        columns = list(table.columns)
+        shared = [place for place, column in enumerate(columns) if column.info.get("shared")]
+        return cls(str(table.name), [str(column.name) for column in columns], shared)
+
+
 class Bulk:
     """INSERTs into one table that leave rows alone which are there already."""
 
-    def __init__(self, table: Table) -> None:
-        columns = list(table.columns)
-        shared = [place for place, column in enumerate(columns) if column.info.get("shared")]
+    def __init__(self, shape: Shape) -> None:
+        columns, shared = shape.columns, shape.shared
         own = [place for place in range(len(columns)) if place not in shared]
         self._shared, self._own = itemgetter(*shared), itemgetter(*own)
         parted = [*shared, *own]
         self._ordered = itemgetter(*(parted.index(place) for place in range(len(columns))))
-        self._into = f"INSERT INTO {table.name} ({', '.join(column.name for column in columns)})"
+        self._into = f"INSERT INTO {shape.table} ({', '.join(columns)})"
         names = {place: f"?{number}" for number, place in enumerate(shared, 1)}
         names |= {place: f"column{number}" for number, place in enumerate(own, 1)}
         self._select = ", ".join(names[place] for place in range(len(columns)))

@@ -22,12 +22,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from proxy.errors import ConfigError
-from proxy.ledger.bulk import AT_ONCE, Bulk, Parted, Values
+from proxy.ledger.append import BUSY_MS, CACHED, append, prepare
+from proxy.ledger.bulk import Bulk, Parted, Shape, Values
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-BUSY_MS = 250
 CHECKPOINT_EVERY = 1000  # commits; ROWS_LIKE_ONE rows of calls fill about as much of the log as one of another kind
 ROWS_LIKE_ONE = 8
 START_S = 15.0  # how long a start waits for a database that is locked
@@ -144,7 +144,7 @@ class Sqlite:
         return done
 
     async def append(self, table: Table, rows: Iterable[Values], parted: Iterable[Parted] = ()) -> None:
-        bulk = self._bulks.get(table) or self._bulks.setdefault(table, Bulk(table))
+        bulk = self._bulks.get(table) or self._bulks.setdefault(table, Bulk(Shape.of(table)))
         count = await asyncio.get_running_loop().run_in_executor(self._writing, self._append, bulk, rows, parted)
         self._count(1 + count // ROWS_LIKE_ONE)
 
@@ -153,20 +153,13 @@ class Sqlite:
         if connection is None:
             connection = self._writer = self._engine.connect()
         raw: Any = connection.connection.driver_connection
-        done = 0
         try:
-            raw.execute("BEGIN IMMEDIATE")
-            # one statement is one step: each lets go of the interpreter, and has to wait for it again
-            for statement, values, count in bulk.statements(rows, parted):
-                raw.execute(statement, values)
-                done += count
-            raw.execute("COMMIT")
+            return append(raw, bulk, rows, parted)
         except BaseException:
             self._writer = None
             connection.invalidate()
             connection.close()
             raise
-        return done
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._reading, self._read, work)
@@ -236,7 +229,7 @@ class Postgres:
                 return await connection.run_sync(work)
 
     async def append(self, table: Table, rows: Iterable[Values], parted: Iterable[Parted] = ()) -> None:
-        bulk = self._bulks.get(table) or self._bulks.setdefault(table, Bulk(table))
+        bulk = self._bulks.get(table) or self._bulks.setdefault(table, Bulk(Shape.of(table)))
         statement = self._texts.get(table)
         values = [*rows, *(bulk.whole(shared, one) for shared, own in parted for one in own)]
         if (
@@ -278,16 +271,9 @@ def _sqlite_engine(url: URL) -> Engine:
         poolclass=QueuePool,
         pool_size=1 if memory else 4,
         max_overflow=0 if memory else 4,
-        connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False, "cached_statements": 4 * AT_ONCE},
+        connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False, "cached_statements": CACHED},
     )
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _: Any) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute("PRAGMA wal_autocheckpoint=0")
-
+    event.listen(engine, "connect", lambda connection, _: prepare(connection))
     return engine
 
 

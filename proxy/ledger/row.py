@@ -4,9 +4,14 @@ A Row's fields are the columns of `calls`, name by name and in their order; new 
 have them can be read. None is "not known", and never stands for nothing.
 """
 
+import time
 from datetime import UTC, datetime
 
 import msgspec
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -19,10 +19,10 @@ from sqlalchemy import Connection, func, select, text
 
 from fakes.services import Postgres, free_port
 from proxy.errors import ConfigError, Unavailable
-from proxy.ledger.books import Ledger, now_us
+from proxy.ledger.books import Ledger
 from proxy.ledger.database import Database, connect
 from proxy.ledger.keyrows import KeyRow, KeyRows, TooManyKeys, TooManyNewKeys
-from proxy.ledger.row import Mark, Row
+from proxy.ledger.row import Mark, Row, now_us
 from proxy.ledger.tables import calls, metadata
 from proxy.ledger.usage import Filter, bill, receipt, spent, totals
 
@@ -171,9 +171,9 @@ WORKER = """
     from proxy.features import Features
     from proxy.ledger.entry import Entry
     from proxy.ledger.prices import PriceTable
-    from proxy.ledger.books import Ledger, now_us
+    from proxy.ledger.books import Ledger
     from proxy.ledger.database import connect
-    from proxy.ledger.row import Mark, Row
+    from proxy.ledger.row import Mark, Row, now_us
 
     TARGET, PRICES = Target("u", "t"), PriceTable({{"m": Pricing(input_usd=1, output_usd=1)}})
 
@@ -183,9 +183,9 @@ WORKER = """
         made.plan = Plan(Model(id="m", type="text", name="m", targets=(TARGET,)), (TARGET,), "m", "id", Features({{}}))
         return made
 
-    async def main(url, folder, seen, name):
+    async def main(url, folder, seen, scribe, name):
         database = await connect(url)
-        ledger = Ledger(database, Path(folder))
+        ledger = Ledger(database, Path(folder), scribe=scribe)
         await ledger.start()
         chance = random.Random(name)
         notes = os.open(seen, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -229,8 +229,15 @@ WORKER = """
 """
 
 
-def torture(url: str, tmp_path: Path, *, kills: int) -> None:
-    """Workers are killed in mid-traffic, and others begin; then the books are held against what was seen."""
+def scribe_of(pid: int) -> int | None:
+    """A worker's scribe, if it has one (yet)."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return next((int(c) for c in children if b"ledger.scribe" in Path(f"/proc/{c}/cmdline").read_bytes()), None)
+
+
+def torture(url: str, tmp_path: Path, *, kills: int, scribe: str = "never") -> None:
+    """Workers are killed in mid-traffic, and others begin; then the books are held against what was seen. Scribes are killed
+    beside them, and now and then right before their worker."""
     script = tmp_path / "worker.py"
     paths = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
     script.write_text(textwrap.dedent(WORKER).format(paths=paths))
@@ -239,9 +246,9 @@ def torture(url: str, tmp_path: Path, *, kills: int) -> None:
     folder = tmp_path / "journal"
 
     def spawn(name: int) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen([sys.executable, str(script), url, str(folder), str(seen), f"w{name}"])
+        return subprocess.Popen([sys.executable, str(script), url, str(folder), str(seen), scribe, f"w{name}"])
 
-    workers = [spawn(0), spawn(1)]
+    workers, scribes = [spawn(0), spawn(1)], 0
     for count in range(kills):
         before = seen.stat().st_size if seen.exists() else 0
         deadline = time.monotonic() + 20
@@ -249,6 +256,9 @@ def torture(url: str, tmp_path: Path, *, kills: int) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         time.sleep(chance.uniform(0, 0.05))
+        if scribe == "always" and chance.random() < 0.5 and (found := scribe_of(chance.choice(workers).pid)):
+            os.kill(found, signal.SIGKILL)
+            scribes += 1
         victim = workers.pop(chance.randrange(len(workers)))
         victim.send_signal(signal.SIGKILL)
         victim.wait()
@@ -278,15 +288,21 @@ def torture(url: str, tmp_path: Path, *, kills: int) -> None:
         assert billed == {"k": sum(found["completion_tokens"] or 0 for found in rows.values())}
 
     on(url, folder, check)
+    assert scribe == "never" or scribes
 
 
 def test_kill_9(url: str, tmp_path: Path) -> None:
     torture(url, tmp_path, kills=5)
 
 
+def test_kill_9_with_scribes(tmp_path: Path) -> None:
+    torture(f"sqlite:///{tmp_path}/books.db", tmp_path, kills=8, scribe="always")
+
+
 @pytest.mark.slow
-def test_kill_9_two_hundred_times(tmp_path: Path) -> None:
-    torture(f"sqlite:///{tmp_path}/books.db", tmp_path, kills=200)
+@pytest.mark.parametrize("scribe", ["never", "always"])
+def test_kill_9_two_hundred_times(tmp_path: Path, scribe: str) -> None:
+    torture(f"sqlite:///{tmp_path}/books.db", tmp_path, kills=200, scribe=scribe)
 
 
 def test_a_call_that_never_reached_an_upstream_is_not_booked(tmp_path: Path) -> None:

@@ -70,9 +70,11 @@ def rows(file: Path) -> dict[str, str]:
         return dict(database.execute("SELECT call_id, ending FROM calls"))
 
 
-def test_a_locked_database(double: Counting, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scribe", ["never", "always"])
+def test_a_locked_database(double: Counting, tmp_path: Path, scribe: str) -> None:
     file = tmp_path / "t.db"
-    with gateway(place(double, f'[store]\nurl = "sqlite:///{file}"\n')) as gate:
+    with gateway(place(double, f'[store]\nurl = "sqlite:///{file}"\nscribe = "{scribe}"\n')) as gate:
+        until(lambda: gate.app.accounts.state()["ledger_scribe"] == (scribe == "always"))
         assert ask(gate)[0] == 200
         gate.call(written(gate))
         assert state(gate) == "ok"

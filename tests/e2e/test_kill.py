@@ -1,4 +1,5 @@
-"""kill -9 of workers in the middle of traffic: what a client saw finish is in the ledger, and nothing is there twice.
+"""kill -9 of workers, and of their scribes, in the middle of traffic: what a client saw finish is in the ledger, and nothing is
+there twice.
 
 Two workers on one SQLite file; clients stream and do not; a worker is killed at random moments and replaced by the
 supervisor. Afterwards three accounts are held against each other: the clients', the upstream's, and the ledger.
@@ -27,13 +28,14 @@ from fakes.services import free_port
 from fakes.serving import ROOT
 
 CLIENTS = 6
+scribed = pytest.mark.parametrize("scribe", ["never", "always"])
 INPUT, OUTPUT = 2_000_000, 5_000_000  # micro-USD for a million tokens
 
 
-def config(double: Counting, folder: Path) -> Path:
+def config(double: Counting, folder: Path, scribe: str) -> Path:
     file = folder / "t.toml"
     file.write_text(
-        f'[server]\nworkers = 2\n[store]\nurl = "sqlite:///{folder}/t.db"\n[routing]\nretries = 0\n'
+        f'[server]\nworkers = 2\n[store]\nurl = "sqlite:///{folder}/t.db"\nscribe = "{scribe}"\n[routing]\nretries = 0\n'
         f'breaker = {{failures = 1000000}}\n[upstreams.up]\nkind = "openai"\nbase_url = "{double.url}"\napi_key = "k"\n'
         '[models.m]\ntargets = [{upstream = "up", model = "x"}]\npricing = {input_usd = 2.0, output_usd = 5.0}\n'
         "[tiers.unlimited]\ntext = {concurrent = 1000, rpm = 10000000}\n"
@@ -63,6 +65,15 @@ class Server:
                 command = Path(f"/proc/{child}/cmdline").read_bytes()
                 if b"spawn_main" in command:
                     found.append(int(child))
+        return found
+
+    def scribes(self) -> list[int]:
+        """Of all workers."""
+        found: list[int] = []
+        for worker in self.workers():
+            with contextlib.suppress(OSError):
+                children = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
+                found += [int(c) for c in children if b"ledger.scribe" in Path(f"/proc/{c}/cmdline").read_bytes()]
         return found
 
     def wait_ready(self, seconds: float = 60) -> None:
@@ -155,6 +166,9 @@ def kill_now_and_then(server: Server, kills: int, seed: int) -> int:
     chance = random.Random(seed)
     for _ in range(kills):
         time.sleep(chance.uniform(0.05, 0.4))
+        if chance.random() < 0.5 and (scribes := server.scribes()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(chance.choice(scribes), signal.SIGKILL)  # nobody misses it
         os.kill(chance.choice(server.workers()), signal.SIGKILL)
         if chance.random() < 0.2 and (others := server.workers()):
             with contextlib.suppress(ProcessLookupError):
@@ -222,9 +236,9 @@ def balanced(folder: Path, double: Counting, clients: list[Client]) -> dict[str,
     return {"rows": len(rows), "finished": len(finished), "interrupted": len(interrupted), "seen": len(seen)}
 
 
-def killed(folder: Path, kills: int, seed: int) -> dict[str, int]:
+def killed(folder: Path, kills: int, seed: int, scribe: str) -> dict[str, int]:
     with counting() as double:
-        file = config(double, folder)
+        file = config(double, folder, scribe)
         server = Server(file)
         try:
             server.wait_ready()
@@ -246,8 +260,9 @@ def killed(folder: Path, kills: int, seed: int) -> dict[str, int]:
         return counts
 
 
-def test_a_few_kills(tmp_path: Path) -> None:
-    counts = killed(tmp_path, 6, 1)
+@scribed
+def test_a_few_kills(tmp_path: Path, scribe: str) -> None:
+    counts = killed(tmp_path, 6, 1, scribe)
     assert counts["interrupted"] > 0, "no kill hit a call: this shows nothing"
 
 
@@ -274,12 +289,13 @@ def worker_of(port: int, workers: list[int]) -> int:
     return found[0]
 
 
-def test_what_one_worker_answered_all_know(tmp_path: Path) -> None:
+@scribed
+def test_what_one_worker_answered_all_know(tmp_path: Path, scribe: str) -> None:
     """Receipts, the bill and the command beside it have every row whose answer has been seen, whoever gave it, and also if he
     was killed right behind it."""
     chat: dict[str, object] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
     with counting() as double:
-        file = config(double, tmp_path)
+        file = config(double, tmp_path, scribe)
         server = Server(file)
         try:
             server.wait_ready()
@@ -305,6 +321,7 @@ def test_what_one_worker_answered_all_know(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_two_hundred_kills(tmp_path: Path) -> None:
-    counts = killed(tmp_path, 200, 2)
+@scribed
+def test_two_hundred_kills(tmp_path: Path, scribe: str) -> None:
+    counts = killed(tmp_path, 200, 2, scribe)
     assert counts["interrupted"] > 50

@@ -8,7 +8,7 @@ from msgspec.structs import astuple
 from proxy.call import Operation
 from proxy.config import Pricing
 from proxy.ledger.board import PLACE, PLACES, SIZE, Board, Entered, left
-from proxy.ledger.bulk import Bulk
+from proxy.ledger.bulk import Bulk, Shape
 from proxy.ledger.plain import Facts, Said, Terms
 from proxy.ledger.prices import PriceTable
 from proxy.ledger.row import Row
@@ -60,7 +60,7 @@ def test_an_heir_reads_what_the_writer_would_have_written() -> None:
         place = here.end(f"c{number}", (*FACTS[:5], number, *FACTS[6:]))
         assert place is not None
         ended.append(place)
-    whole = Bulk(calls).whole
+    whole = Bulk(Shape.of(calls)).whole
     written = [Row(*whole(shared, one)) for shared, own in here.parted(ended) for one in own]
     assert len(list(here.parted(ended))) == 2, "what they share is there once"
     inherited = left(room[START:])[1]

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import create_engine
 
-from proxy.ledger.bulk import AT_ONCE, FEW, Bulk
+from proxy.ledger.bulk import AT_ONCE, FEW, Bulk, Shape
 from proxy.ledger.row import Row
 from proxy.ledger.tables import calls, metadata
 
@@ -39,7 +39,7 @@ def test_rows_come_out_as_they_went_in() -> None:
         )
         for number in range(700)
     ]
-    connection, bulk, counted = database(), Bulk(calls), 0
+    connection, bulk, counted = database(), Bulk(Shape.of(calls)), 0
     for text, parameters, count in bulk.statements(iter(rows)):
         connection.execute(text, parameters)
         counted += count
@@ -48,7 +48,7 @@ def test_rows_come_out_as_they_went_in() -> None:
 
 
 def test_what_is_there_stays() -> None:
-    connection, bulk = database(), Bulk(calls)
+    connection, bulk = database(), Bulk(Shape.of(calls))
     for amount in (5, 7):
         for company in (1, FEW, AT_ONCE + 1):
             rows = [values(number + 1000 * company, amount_micro=amount) for number in range(company)]
@@ -59,8 +59,10 @@ def test_what_is_there_stays() -> None:
 
 
 def test_what_rows_share_is_bound_once() -> None:
-    alike = list(Bulk(calls).statements([values(number) for number in range(AT_ONCE)]))
+    alike = list(Bulk(Shape.of(calls)).statements([values(number) for number in range(AT_ONCE)]))
     assert len(alike) == 1
     assert len(alike[0][1]) < AT_ONCE * len(calls.columns) * 0.6
-    different = list(Bulk(calls).statements([values(number, key_id=f"k{number}") for number in range(AT_ONCE)]))
+    different = list(
+        Bulk(Shape.of(calls)).statements([values(number, key_id=f"k{number}") for number in range(AT_ONCE)])
+    )
     assert [count for _, _, count in different] == [AT_ONCE], "rows without company go in together"

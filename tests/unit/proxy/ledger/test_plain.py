@@ -8,7 +8,7 @@ from msgspec.structs import asdict, astuple
 
 from proxy.call import Attempt, Call, Dialect, Ending, Operation, Principal, Served, Target, Usage, UsageSource
 from proxy.config import Pricing
-from proxy.ledger.bulk import Bulk
+from proxy.ledger.bulk import Bulk, Shape
 from proxy.ledger.entry import Entry, row_of
 from proxy.ledger.plain import MOST, UNIT, Known, Said, Terms, facts_of
 from proxy.ledger.prices import PriceTable
@@ -54,7 +54,7 @@ def entry(made: Call, served: Served, ended: float, model: str) -> Entry:
 
 
 def test_it_says_what_any_entry_says() -> None:
-    chance, whole = random.Random(5), Bulk(calls).whole
+    chance, whole = random.Random(5), Bulk(Shape.of(calls)).whole
     for _ in range(2000):
         model = chance.choice(["whole", "half", "none", "odd", "image"])
         made, served = call(chance)

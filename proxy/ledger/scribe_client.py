@@ -1,0 +1,157 @@
+"""A worker's side of its scribe: who is asked to bring plain calls' rows into the SQLite file, so that the core that serves
+does not. It owns the process: when one is worth it, its start, its questions, its end.
+
+Nobody ever waits for a scribe to start, and none is needed: where there is none (yet, or any more) `write` says so, and
+the worker's own thread writes. Invariant: once `write` is over, however it ended, nobody reads those places any more; one
+that is cut off kills the scribe, and the next waits until it is dead.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from proxy import log
+from proxy.ledger.board import Entered
+from proxy.ledger.bulk import Shape
+from proxy.ledger.scribe import LENGTH, Setup
+from proxy.ledger.tables import calls
+
+When = Literal["auto", "always", "never"]
+MANY = 100  # rows at once: a thousand a second
+LASTING = 5  # times in a row
+PAUSES_S = (1.0, 10.0, 60.0, 600.0)  # until the next, when one has died
+START_S = 10.0
+END_S = 2.0
+_ROOT = str(Path(__file__).parents[2])
+_PASSED = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR")  # no keys
+_encode = msgspec.msgpack.Encoder().encode
+_log = log.get("ledger")
+
+
+class ScribeClient:
+    """Over a database's file and a journal. `when`: "always" from the start, "auto" once there is enough to write, "never"."""
+
+    def __init__(self, file: Path, journal: Path, when: When) -> None:
+        self._setup = Setup(str(file), str(journal), Shape.of(calls))
+        self._when = when
+        self._busy = 0
+        self._process: asyncio.subprocess.Process | None = None
+        self._hiring: asyncio.Task[None] | None = None
+        self._deaths = 0
+        self._again_at = 0.0
+        self.ready = False
+
+    def start(self) -> None:
+        if self._when == "always":
+            self._hire()
+
+    async def write(self, ended: Sequence[Entered]) -> bool:
+        """Whether the database has their rows now; False: nobody is there to write them, and whoever asked may do it.
+
+        Raises:
+            OSError: the database did not take them, and why.
+        """
+        await self._buried()
+        if not self.ready:
+            self._consider(len(ended))
+            return False
+        try:
+            why = await self._ask(array("I", [place for place, _, _, _ in ended]).tobytes())
+        except (OSError, EOFError) as error:
+            self._dismiss(str(error) or type(error).__name__)
+            await self._buried()
+            return False
+        except BaseException:  # cut off: it may still be reading, and those places may be others' soon
+            self._dismiss("it did not answer in time")
+            raise
+        if why:
+            raise OSError(why)
+        self._deaths = 0
+        return True
+
+    async def _ask(self, words: bytes) -> str:
+        """Raises OSError, EOFError: it is gone."""
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(LENGTH.pack(len(words)) + words)
+        await process.stdin.drain()
+        (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
+        return (await process.stdout.readexactly(length)).decode()
+
+    # -- coming and going
+
+    def _consider(self, rows: int) -> None:
+        self._busy = self._busy + 1 if rows >= MANY else 0
+        if self._when == "always" or (self._when == "auto" and self._busy >= LASTING):
+            self._hire()
+
+    def _hire(self) -> None:
+        if self._process is None and self._hiring is None and time.monotonic() >= self._again_at:
+            self._hiring = asyncio.get_running_loop().create_task(self._start(), name="ledger-scribe")
+
+    async def _start(self) -> None:
+        try:
+            async with asyncio.timeout(START_S):
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-m", "proxy.ledger.scribe"),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    env={name: os.environ[name] for name in _PASSED if name in os.environ} | {"PYTHONPATH": _ROOT},
+                )
+                why = await self._ask(_encode(self._setup))
+            if why:
+                raise OSError(why)
+        except Exception as error:  # noqa: BLE001 - whatever it is, one that is not ready must be dead
+            self._dismiss(str(error) or type(error).__name__)
+        else:
+            self.ready = True
+        finally:
+            self._hiring = None
+
+    def _dismiss(self, why: str) -> None:
+        """Nothing is lost: the worker writes what it did not."""
+        self._again_at = time.monotonic() + PAUSES_S[min(self._deaths, len(PAUSES_S) - 1)]
+        self._deaths += 1
+        _log.warning("ledger_scribe_gone", why=why)
+        self.ready = False
+        self._kill()
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def _buried(self) -> None:
+        """One that was dismissed is dead now."""
+        process = self._process
+        if process is not None and not self.ready and self._hiring is None:
+            await process.wait()
+            self._process = None
+
+    async def aclose(self) -> None:
+        """It ends when it has heard the end; END_S later it is made to."""
+        if self._hiring is not None:
+            self._hiring.cancel()
+            await asyncio.gather(self._hiring, return_exceptions=True)
+        process, self.ready = self._process, False
+        if process is None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            async with asyncio.timeout(END_S):
+                await process.wait()
+        except TimeoutError:
+            self._kill()
+            await process.wait()
+        self._process = None
