@@ -21,6 +21,7 @@ _STATES = {
     "ledger_trouble": "1 while the database does not take rows",
     "ledger_rows": "Rows written by this process",
     "ledger_commits": "Commits that they took",
+    "ledger_scribe": "1 while a process of its own writes the rows of plain calls",
     "limits_silent": "1 while Redis does not answer and this process goes on with its share",
     "limits_redis_calls": "Script calls to Redis",
 }

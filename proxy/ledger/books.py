@@ -100,7 +100,6 @@ class Ledger:
         self._journal = journal = Journal(self._folder, self._segment)
         if self._database.file is not None and self._when != "never":
             self._scribe = ScribeClient(self._database.file, journal.path, self._when)
-            self._scribe.start()
         self._writer = asyncio.get_running_loop().create_task(self._write(), name="ledger-writer")
         return inherited
 

@@ -49,7 +49,6 @@ def hear(line: IO[bytes]) -> bytes | None:
 
 def say(line: IO[bytes], words: bytes) -> None:
     line.write(LENGTH.pack(len(words)) + words)
-    line.flush()
 
 
 class Scribe:
@@ -130,8 +129,8 @@ def main() -> None:
         )  # they go to the whole group; the worker ends first, and wants its rows written
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
-    with contextlib.suppress(BrokenPipeError):
-        serve(sys.stdin.buffer, sys.stdout.buffer)
+    with contextlib.suppress(BrokenPipeError), open(1, "wb", buffering=0, closefd=False) as said:
+        serve(sys.stdin.buffer, said)
 
 
 if __name__ == "__main__":

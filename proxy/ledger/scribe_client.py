@@ -7,8 +7,9 @@ that is cut off kills the scribe, and the next waits until it is dead.
 """
 
 import asyncio
-import contextlib
 import os
+import socket
+import subprocess
 import sys
 import time
 from array import array
@@ -37,21 +38,19 @@ _log = log.get("ledger")
 
 
 class ScribeClient:
-    """Over a database's file and a journal. `when`: "always" from the start, "auto" once there is enough to write, "never"."""
+    """Over a database's file and a journal. `when`: "always" from the first row on, "auto" once there is enough to write,
+    "never"."""
 
     def __init__(self, file: Path, journal: Path, when: When) -> None:
         self._setup = Setup(str(file), str(journal), Shape.of(calls))
         self._when = when
         self._busy = 0
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._line: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._hiring: asyncio.Task[None] | None = None
         self._deaths = 0
         self._again_at = 0.0
         self.ready = False
-
-    def start(self) -> None:
-        if self._when == "always":
-            self._hire()
 
     async def write(self, ended: Sequence[Entered]) -> bool:
         """Whether the database has their rows now; False: nobody is there to write them, and whoever asked may do it.
@@ -79,14 +78,14 @@ class ScribeClient:
 
     async def _ask(self, words: bytes) -> str:
         """Raises OSError, EOFError: it is gone."""
-        process = self._process
-        assert process is not None
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(LENGTH.pack(len(words)) + words)
-        await process.stdin.drain()
-        (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
-        return (await process.stdout.readexactly(length)).decode()
+        assert self._line is not None
+        heard, said = self._line
+        if said.is_closing():
+            raise EOFError("it has ended")
+        said.write(LENGTH.pack(len(words)) + words)
+        await said.drain()
+        (length,) = LENGTH.unpack(await heard.readexactly(LENGTH.size))
+        return (await heard.readexactly(length)).decode()
 
     # -- coming and going
 
@@ -101,13 +100,8 @@ class ScribeClient:
 
     async def _start(self) -> None:
         try:
+            self._line = await asyncio.open_unix_connection(sock=self._spawn())
             async with asyncio.timeout(START_S):
-                self._process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-P", "-m", "proxy.ledger.scribe"),
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    env={name: os.environ[name] for name in _PASSED if name in os.environ} | {"PYTHONPATH": _ROOT},
-                )
                 why = await self._ask(_encode(self._setup))
             if why:
                 raise OSError(why)
@@ -117,6 +111,23 @@ class ScribeClient:
             self.ready = True
         finally:
             self._hiring = None
+
+    def _spawn(self) -> socket.socket:
+        """Raises OSError. Not by the loop's own way: uvloop's lets a child have every descriptor that can be inherited, and in a
+        worker the listening socket is one."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._process = subprocess.Popen(
+                    (sys.executable, "-P", "-m", "proxy.ledger.scribe"),
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
+                    env={name: os.environ[name] for name in _PASSED if name in os.environ} | {"PYTHONPATH": _ROOT},
+                )
+            except OSError:
+                ours.close()
+                raise
+        return ours
 
     def _dismiss(self, why: str) -> None:
         """Nothing is lost: the worker writes what it did not."""
@@ -128,30 +139,30 @@ class ScribeClient:
 
     def _kill(self) -> None:
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+            self._process.kill()
 
     async def _buried(self) -> None:
         """One that was dismissed is dead now."""
-        process = self._process
-        if process is not None and not self.ready and self._hiring is None:
-            await process.wait()
-            self._process = None
+        if self._process is not None and not self.ready and self._hiring is None:
+            await self._ended(self._process)
+
+    async def _ended(self, process: "subprocess.Popen[bytes]") -> None:
+        await asyncio.to_thread(process.wait)
+        self._process = None
+        if self._line is not None:
+            self._line[1].close()
+            self._line = None
 
     async def aclose(self) -> None:
         """It ends when it has heard the end; END_S later it is made to."""
         if self._hiring is not None:
             self._hiring.cancel()
             await asyncio.gather(self._hiring, return_exceptions=True)
-        process, self.ready = self._process, False
-        if process is None:
+        self.ready = False
+        if self._process is None:
             return
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            async with asyncio.timeout(END_S):
-                await process.wait()
-        except TimeoutError:
-            self._kill()
-            await process.wait()
-        self._process = None
+        if self._line is not None:
+            self._line[1].close()
+        timer = asyncio.get_running_loop().call_later(END_S, self._kill)
+        await self._ended(self._process)
+        timer.cancel()

@@ -4,9 +4,10 @@
 
 Method: every gateway on core 0, started together and asked in turns, so that each sees the same machine; upstream and load
 on core 1, and so are the scribes, as Redis is. `off` asks for no key, has no limits and keeps no ledger; `on` asks for a key
-with four buckets (RPM, RPD, TPM, concurrency) in process and writes every call down; `alone` is `on` with `store.scribe = "never"`:
-all of it on core 0; `budget` has a budget beside them; `redis` keeps the buckets, one of them of 100,000 RPM, in a Redis on
-this machine; `ledger` is `off` but for the ledger, `limits` is `on` without it. Metrics are counted by all.
+with four buckets (RPM, RPD, TPM, concurrency) in process and writes every call down; `alone` is `on` with
+`store.scribe = "never"`, all of it on core 0; `budget` has a budget beside them; `redis` keeps the buckets, one of them of
+100,000 RPM, in a Redis on this machine; `ledger` is `off` but for the ledger, `limits` is `on` without it. Metrics are
+counted by all.
 `requests/s`: 16 connections, small chat, wrk where it is installed, the median of the rounds; streams of 100 chunks
 alike. `CPU µs` are the gateway's own for one request, which a busy machine disturbs less than the rate; `scribe µs` those of
 its scribe, which come on top, on the other core. `adds`: `ledger`

@@ -74,9 +74,9 @@ def rows(file: Path) -> dict[str, str]:
 def test_a_locked_database(double: Counting, tmp_path: Path, scribe: str) -> None:
     file = tmp_path / "t.db"
     with gateway(place(double, f'[store]\nurl = "sqlite:///{file}"\nscribe = "{scribe}"\n')) as gate:
-        until(lambda: gate.app.accounts.state()["ledger_scribe"] == (scribe == "always"))
         assert ask(gate)[0] == 200
         gate.call(written(gate))
+        until(lambda: gate.app.accounts.state()["ledger_scribe"] == (scribe == "always"))
         assert state(gate) == "ok"
         other = sqlite3.connect(file, isolation_level=None, timeout=5)
         other.execute("BEGIN EXCLUSIVE")
@@ -109,6 +109,7 @@ def test_a_disk_that_takes_nothing_any_more(double: Counting, tmp_path: Path) ->
         assert [status for status, _, _ in more] == [200] * 3
         limit(1 << 30)
         until(lambda: state(gate) == "ok")
+        gate.call(written(gate))
         assert {headers["x-request-id"] for _, _, headers in more} | set(ids) <= set(rows(file))
 
 

@@ -7,9 +7,9 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
+import uvloop
 from sqlalchemy import func, select
 
 from proxy.call import Operation
@@ -23,7 +23,6 @@ from proxy.ledger.prices import PriceTable
 from proxy.ledger.scribe_client import LASTING, MANY, ScribeClient, When
 from proxy.ledger.tables import calls
 
-pytestmark = pytest.mark.asyncio
 PRICES = PriceTable({"m": Pricing(input_usd=1.0, output_usd=2.0)})
 TERMS = Terms(Said("k", Operation.CHAT, "m", False, "u", "t", PRICES.version, PRICES.of("m")))
 
@@ -31,7 +30,7 @@ TERMS = Terms(Said("k", Operation.CHAT, "m", False, "u", "t", PRICES.version, PR
 class Desk:
     def __init__(self, client: ScribeClient, journal: Journal, database: Database) -> None:
         self.client = client
-        self._journal = journal
+        self.journal = journal
         self._database = database
         self._count = 0
 
@@ -39,11 +38,16 @@ class Desk:
         found = []
         for _ in range(count):
             self._count += 1
-            assert self._journal.board.enter(f"c{self._count}", 7, TERMS)
-            entered = self._journal.end(f"c{self._count}", (1.0, 2.0, 1.5, 3.0, 10, 5, 0, 0, 9))
+            assert self.journal.board.enter(f"c{self._count}", 7, TERMS)
+            entered = self.journal.end(f"c{self._count}", (1.0, 2.0, 1.5, 3.0, 10, 5, 0, 0, 9))
             assert entered is not None
             found.append(entered)
         return found
+
+    async def hired(self) -> int:
+        """The process id of one that was not there."""
+        assert not await self.client.write(self.ended(1))
+        return await self.ready()
 
     async def ready(self) -> int:
         """The scribe's process id."""
@@ -71,11 +75,10 @@ async def desk(folder: Path, when: When) -> AsyncIterator[Desk]:
         await database.aclose()
 
 
+@pytest.mark.asyncio
 async def test_a_scribe_writes(tmp_path: Path) -> None:
     async with desk(tmp_path, "always") as here:
-        assert not await here.client.write(here.ended(1)), "nobody waits for it to start"
-        here.client.start()
-        pid = await here.ready()
+        pid = await here.hired()  # nobody waited for it
         for _ in range(3):
             assert await here.client.write(here.ended(300))
         assert await here.rows() == 900
@@ -83,9 +86,9 @@ async def test_a_scribe_writes(tmp_path: Path) -> None:
         os.kill(pid, 0)
 
 
+@pytest.mark.asyncio
 async def test_it_comes_when_there_is_enough_for_it_for_a_while(tmp_path: Path) -> None:
     async with desk(tmp_path, "auto") as here:
-        here.client.start()
         few, many = here.ended(MANY - 1), here.ended(MANY)
         for rows in (*[many] * (LASTING - 1), few, *[many] * (LASTING - 1)):
             assert not await here.client.write(rows)
@@ -96,19 +99,19 @@ async def test_it_comes_when_there_is_enough_for_it_for_a_while(tmp_path: Path) 
         assert await here.rows() == MANY - 1
 
 
+@pytest.mark.asyncio
 async def test_it_never_comes_where_nobody_wants_it(tmp_path: Path) -> None:
     async with desk(tmp_path, "never") as here:
-        here.client.start()
         for _ in range(2 * LASTING):
             assert not await here.client.write(here.ended(MANY))
         assert here.client._hiring is None
 
 
+@pytest.mark.asyncio
 async def test_one_that_dies_is_missed_once_and_replaced_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scribe_client, "PAUSES_S", (0.0, 600.0))
     async with desk(tmp_path, "always") as here:
-        here.client.start()
-        first = await here.ready()
+        first = await here.hired()
         os.kill(first, signal.SIGKILL)
         assert not await here.client.write(here.ended(5)), "whoever asked may write them"
         assert not await here.client.write(here.ended(5))
@@ -125,10 +128,10 @@ async def test_one_that_dies_is_missed_once_and_replaced_later(tmp_path: Path, m
         assert here.client._hiring is None, "after two that did nothing it takes its time"
 
 
+@pytest.mark.asyncio
 async def test_one_that_is_cut_off_is_dead_before_anybody_else_writes(tmp_path: Path) -> None:
     async with desk(tmp_path, "always") as here:
-        here.client.start()
-        pid = await here.ready()
+        pid = await here.hired()
         os.kill(pid, signal.SIGSTOP)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
@@ -138,12 +141,12 @@ async def test_one_that_is_cut_off_is_dead_before_anybody_else_writes(tmp_path: 
             os.kill(pid, 0)
 
 
+@pytest.mark.asyncio
 async def test_what_the_database_says_is_passed_on(tmp_path: Path) -> None:
     import sqlite3
 
     async with desk(tmp_path, "always") as here:
-        here.client.start()
-        pid = await here.ready()
+        pid = await here.hired()
         other = sqlite3.connect(tmp_path / "t.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         rows = here.ended(5)
@@ -156,13 +159,14 @@ async def test_what_the_database_says_is_passed_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["/nowhere/python", "/bin/true", "/bin/cat"])
+@pytest.mark.asyncio
 async def test_one_that_cannot_begin_is_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
     """No such program; one that ends at once; one that says what it was not asked."""
     monkeypatch.setattr(sys, "executable", program)
     async with desk(tmp_path, "always") as here:
-        here.client.start()
+        assert not await here.client.write(here.ended(5))
         assert here.client._hiring is not None
         await here.client._hiring
         assert not here.client.ready
@@ -170,24 +174,46 @@ async def test_one_that_cannot_begin_is_done_without(
         assert here.client._process is None
 
 
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+def test_it_has_nothing_of_its_worker_but_their_line(tmp_path: Path, kind: str) -> None:
+    """Neither under uvloop: what it held open would stay open when the worker is gone."""
+
+    async def work() -> None:
+        async with desk(tmp_path, "always") as here:
+            pid = await here.hired()
+            folder = f"/proc/{pid}/fd"
+            held = {name: os.readlink(f"{folder}/{name}") for name in await asyncio.to_thread(os.listdir, folder)}
+            others = {name: what for name, what in held.items() if name not in ("0", "1", "2")}
+            assert set(others.values()) == {str(here.journal.path)}
+            assert held["0"] == held["1"]
+            os.kill(pid, signal.SIGKILL)
+            assert not await here.client.write(here.ended(5))
+
+    with (tmp_path / "open").open("wb") as file:
+        os.set_inheritable(file.fileno(), True)
+        run = asyncio.run if kind == "asyncio" else uvloop.run
+        run(work())
+
+
+@pytest.mark.asyncio
 async def test_it_is_told_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", "canary")
     async with desk(tmp_path, "always") as here:
-        here.client.start()
-        pid = await here.ready()
+        pid = await here.hired()
         told = await asyncio.to_thread(Path(f"/proc/{pid}/environ").read_bytes)
         assert b"PYTHONPATH" in told
         assert b"canary" not in told
 
 
+@pytest.mark.asyncio
 async def test_it_ends_with_its_worker_however_that_dies(tmp_path: Path) -> None:
     """The end of its input is all that it waits for; nobody else holds the other side."""
     async with desk(tmp_path, "always") as here:
-        here.client.start()
-        pid = await here.ready()
+        pid = await here.hired()
         os.kill(pid, signal.SIGTERM)
         os.kill(pid, signal.SIGINT)
         assert await here.client.write(here.ended(5)), "what goes to the whole group does not end it before its worker"
-        process: Any = here.client._process
-        process.stdin.close()
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert here.client._line is not None
+        assert here.client._process is not None
+        here.client._line[1].close()
+        assert await asyncio.to_thread(here.client._process.wait, 10) == 0
