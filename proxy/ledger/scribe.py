@@ -123,10 +123,9 @@ def serve(heard: IO[bytes], said: IO[bytes]) -> None:
 
 
 def main() -> None:
+    # who stops a service tells all its processes: the worker ends first, and wants its last rows written
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(
-            number, signal.SIG_IGN
-        )  # they go to the whole group; the worker ends first, and wants its rows written
+        signal.signal(number, signal.SIG_IGN)
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
     with contextlib.suppress(BrokenPipeError), open(1, "wb", buffering=0, closefd=False) as said:

@@ -123,6 +123,7 @@ class ScribeClient:
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),
                     env={name: os.environ[name] for name in _PASSED if name in os.environ} | {"PYTHONPATH": _ROOT},
+                    start_new_session=True,  # what is typed at a terminal is for the worker
                 )
             except OSError:
                 ours.close()

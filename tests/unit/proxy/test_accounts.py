@@ -56,6 +56,30 @@ def test_by_default_there_is_a_ledger_and_the_keys_share_its_database(tmp_path: 
     assert [file.name for file in (tmp_path / "t.db.state").iterdir()] == [], "nothing is open: no journal is left"
 
 
+@pytest.mark.parametrize(
+    ("asked", "cores", "workers", "then"),
+    [
+        ("auto", 2, 1, "auto"),
+        ("auto", 1, 1, "never"),
+        ("auto", 4, 4, "never"),
+        ("always", 1, 1, "always"),
+        ("never", 8, 1, "never"),
+    ],
+)
+def test_of_itself_a_scribe_is_for_a_core_that_no_worker_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, cores: int, workers: int, then: str
+) -> None:
+    monkeypatch.setattr(room, "cores", lambda: cores)
+    asked_for = config(tmp_path, scribe=asked)
+
+    async def work(accounts: Accounts) -> None:
+        assert accounts.ledger is not None
+        assert (accounts.ledger._scribe._when if accounts.ledger._scribe else "never") == then
+        assert accounts.state()["ledger_scribe"] == 0, "nothing was written yet"
+
+    with_accounts(msgspec.structs.replace(asked_for, server=Server(workers=workers)), work)
+
+
 def test_without_a_ledger_nothing_is_made_on_disk(tmp_path: Path) -> None:
     async def work(accounts: Accounts) -> None:
         assert accounts.ledger is None
