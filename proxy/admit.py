@@ -169,7 +169,7 @@ class Gate:
             counted = quota.tokens
             tokens = None if counted is None else reserved_tokens(call, counted.capacity)
             grant = store.quick(quota, tokens, purse) or await self._reserved(call, store, quota.asks(tokens, purse))
-            call.told = grant_lines(quota, grant.left, call.dialect, tokens=tokens is not None) + balance
+            call.told = grant_lines(quota, grant.left, call.dialect, tokens) + balance
         self.running += 1
         return Held(self, call, store, grant, limited)
 

@@ -35,7 +35,7 @@ def rough_prompt(call: Call) -> int:
     size = len(call.raw)
     if size > _SMALL and isinstance(call.request, ChatRequest):  # it may hold pictures
         return sum(tokens.estimate(len(message.text)) + 4 for message in call.request.messages) + 3
-    return -(-size // tokens.BYTES_PER_TOKEN)
+    return (size + tokens.BYTES_PER_TOKEN - 1) // tokens.BYTES_PER_TOKEN
 
 
 def _asked(call: Call) -> int | None:
@@ -76,14 +76,13 @@ def reserved_tokens(call: Call, capacity: int, prompt: int | None = None) -> int
     else:
         asked = _asked(call)
         choices = getattr(request, "n", None) or 1
-    context = call.plan.model.context_tokens if call.plan else None
-    if asked is None:
-        answer = DEFAULT_OUTPUT if not context or context - prompt > DEFAULT_OUTPUT else context - prompt
-        need = prompt + choices * answer
-        return max(prompt, capacity if need > capacity else need)
-    if context and context - prompt < asked:
-        asked = max(0, context - prompt)
-    return prompt + choices * asked
+    plan = call.plan
+    context = None if plan is None else plan.model.context_tokens
+    answer = DEFAULT_OUTPUT if asked is None else asked
+    if context and context - prompt < answer:
+        answer = max(0, context - prompt)
+    need = prompt + choices * answer
+    return max(prompt, capacity) if asked is None and need > capacity else need
 
 
 def most(call: Call, prompt: int) -> Usage:

@@ -98,21 +98,24 @@ class MemoryStore:
         states: States | None = quota.states
         if states is None or states.life is not self._life:
             states = quota.states = self._states(quota)
-        now = self._clock_ns() // 1000
+        clock = self._clock_ns
+        now = clock() // 1000
         slots, rates, counted = states.slots, states.requests, states.tokens
         if slots is not None and slots.held >= states.room:
             return None
         if tokens is not None and counted is not None:
             rates = states.rates
-            counted.cost = tokens * counted.q
+            counted.cost = cost = tokens * counted.q
+            counted.rest = counted.full - cost
         left: list[int] = []
         for rate in rates:
-            missing = rate.owed - now * rate.p
+            back = now * rate.p
+            missing = rate.owed - back
             if missing < 0:
-                rate.owed -= missing
+                rate.owed = back
                 missing = 0
-            after = rate.full - missing - rate.cost
-            if after < 0 or not rate.floor <= missing < rate.brink:
+            after = rate.rest - missing
+            if after < 0 or missing < rate.floor or missing >= rate.brink:
                 return None
             left.append(after // rate.q)
         if purse is not None and not self._pay(purse, now):

@@ -12,10 +12,10 @@ class Rate:
 
     Where `floor <= missing < brink`, who takes something leaves no new mark in the tide: only the number of the last one becomes
     its own (`seq`). `floor` is 0 only where the bucket was full when some of that mark's calls took. `cost` is what the call that
-    is looked at takes: one, unless its store says otherwise.
+    is looked at takes, one unless its store says otherwise, and `rest` what a full bucket has after it.
     """
 
-    __slots__ = ("brink", "bucket", "cost", "floor", "full", "owed", "p", "q", "seq", "tide")
+    __slots__ = ("brink", "bucket", "cost", "floor", "full", "owed", "p", "q", "rest", "seq", "tide")
 
     def __init__(self, bucket: Bucket) -> None:
         """Full, and never asked for."""
@@ -53,7 +53,7 @@ class Rate:
     def _bound(self) -> None:
         bucket = self.bucket
         self.p, self.q, self.full = bucket.p, bucket.q, bucket.full
-        self.cost = self.q
+        self.cost, self.rest = self.q, self.full - self.q
         if not self.tide:
             self.floor, self.brink = 1, 0  # the first mark is still to be made
             return

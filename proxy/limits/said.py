@@ -18,7 +18,7 @@ _VENICE = Dialect.VENICE
 
 
 def grant_lines(
-    quota: Quota, left: Sequence[int], dialect: Dialect, *, tokens: bool, clock: Callable[[], int] = now_us
+    quota: Quota, left: Sequence[int], dialect: Dialect, tokens: int | None, clock: Callable[[], int] = now_us
 ) -> bytes:
     """Of what was reserved: the tightest bucket of requests (in proportion), and of tokens if any were asked for, as lines of
     headers. For every call: no step too many."""
@@ -28,12 +28,12 @@ def grant_lines(
         if len(lines) > 1 and left[1] * line.capacity < have * lines[1].capacity:
             line, have = lines[1], left[1]
     token_line = quota.token_line
-    if not tokens or token_line is None:
+    if tokens is None or token_line is None:
         return b"" if line is None else line.told % (max(have, 0), _reset(True, line.bucket, have, dialect, clock))
     rest = left[len(lines)]
     if line is not None and dialect is not _VENICE:
-        ms = -(-(line.capacity - have) * line.q // line.p_ms)
-        token_ms = -(-(token_line.capacity - rest) * token_line.q // token_line.p_ms)
+        ms = -((have - line.capacity) * line.q // line.p_ms)
+        token_ms = -((rest - token_line.capacity) * token_line.q // token_line.p_ms)
         if 0 < ms < 1000 and 0 < token_ms < 1000:  # fast path: nearly full
             return line.both % (have, ms, rest, token_ms)
     told = b"" if line is None else line.told % (max(have, 0), _reset(True, line.bucket, have, dialect, clock))

@@ -3,6 +3,8 @@
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.call import Dialect
 from proxy.limits.memory import MemoryStore
@@ -33,7 +35,7 @@ def told(dialect: Dialect, *buckets: Bucket, tokens: int | None = None) -> dict[
     quota = Quota(buckets)
     grant = asked(*quota.asks(tokens, None))
     assert isinstance(grant, Grant)
-    return read(grant_lines(quota, grant.left, dialect, tokens=tokens is not None, clock=lambda: NOW))
+    return read(grant_lines(quota, grant.left, dialect, tokens, lambda: NOW))
 
 
 def read(lines: bytes) -> dict[str, str]:
@@ -67,6 +69,16 @@ def test_the_tighter_of_two_kinds_of_requests() -> None:
         assert told(Dialect.OPENAI, *order)["x-ratelimit-remaining-requests"] == "9"
 
 
+@given(taken=st.tuples(st.integers(-5, 60_000), st.integers(-5, 60_000), st.integers(-5, 900_000)))
+def test_all_in_one_text_says_what_each_part_says(taken: tuple[int, int, int]) -> None:
+    rpm, rpd = Bucket("k", "m", Measure.RPM, 50_000), Bucket("k", "m", Measure.RPD, 40_000_000)
+    tpm = Bucket("k", "m", Measure.TPM, 800_000)
+    left = [bucket.capacity - gone for bucket, gone in zip((rpm, rpd, tpm), taken, strict=True)]
+    requests = grant_lines(Quota([rpm, rpd]), left[:2], Dialect.OPENAI, 7)
+    tokens = grant_lines(Quota([tpm]), left[2:], Dialect.OPENAI, 7)
+    assert grant_lines(Quota([rpm, rpd, tpm]), left, Dialect.OPENAI, 7) == requests + tokens
+
+
 def test_a_call_without_tokens_is_told_none() -> None:
     rpm, tpm = Bucket("k", "m", Measure.RPM, 60), Bucket("k", "m", Measure.TPM, 6000)
     purse = Bucket("k", "", Measure.BUDGET, 500)
@@ -74,7 +86,7 @@ def test_a_call_without_tokens_is_told_none() -> None:
     store.seed(purse, 0)
     grant = store.reserve_now(quota.asks(None, (purse, 7)))
     assert isinstance(grant, Grant)
-    assert list(read(grant_lines(quota, grant.left, Dialect.OPENAI, tokens=False))) == [
+    assert list(read(grant_lines(quota, grant.left, Dialect.OPENAI, None))) == [
         "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"
     ]  # fmt: skip
 
@@ -82,7 +94,7 @@ def test_a_call_without_tokens_is_told_none() -> None:
 def test_what_is_overdrawn_is_nothing_left() -> None:
     tpm = Bucket("k", "m", Measure.TPM, 60)
     quota = Quota([tpm])
-    said = read(grant_lines(quota, [-30], Dialect.OPENAI, tokens=True))
+    said = read(grant_lines(quota, [-30], Dialect.OPENAI, 30))
     assert (said["x-ratelimit-remaining-tokens"], said["x-ratelimit-reset-tokens"]) == ("0", "1m30s")
 
 
