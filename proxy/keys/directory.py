@@ -46,11 +46,11 @@ class Directory:
         self._clock_ns = time.time_ns if clock is None else lambda: 1000 * clock()  # for `known`
         self._entries: dict[str, Entry] = {}
         self._by_label: dict[str, Entry] = {}  # as keys say their id
-        # Keys that were proven against this very copy, by a digest of the header that brings one, under a key that only this
+        # Keys that were proven against this very copy, by a digest of the header that brings one, behind a secret that only this
         # process has, and only for its life. So no text of a key is kept, what is compared (by a dict) tells nothing of one, and
         # since the copy and this are replaced together, a key that was revoked ends here as soon as there.
         self._proven: dict[bytes, Entry] = {}
-        self._marker = os.urandom(32)
+        self._marker = blake2b(os.urandom(32), digest_size=32)  # has taken in that secret
         self._generation = -1
         self._used: dict[str, int] = {}
         self._reloads: list[float] = []
@@ -78,10 +78,13 @@ class Directory:
 
     def known(self, header: bytes) -> Principal | None:
         """Whose key an Authorization header brings, if that key was proven since it changed last; None: ask `principal`."""
-        entry = self._proven.get(blake2b(self._marker + header).digest())
+        mark = self._marker.copy()
+        mark.update(header)
+        entry = self._proven.get(mark.digest())
         if entry is None:
             return None
-        now = self._clock_ns() // 1000
+        clock = self._clock_ns
+        now = clock() // 1000
         row = entry.row
         if row.expires_us is not None and now >= row.expires_us:
             return None
@@ -95,16 +98,15 @@ class Directory:
             KeyInvalid: it is not ours, unknown, revoked or expired.
         """
         header = b"Bearer " + text.encode("utf-8", "surrogateescape")
-        mark = blake2b(self._marker + header).digest()
-        entry = self._proven.get(mark)
-        if entry is None:
-            entry = self._proven[mark] = self._prove(text)
-        now = self._clock()
-        row = entry.row
-        if row.expires_us is not None and now >= row.expires_us:
+        if (known := self.known(header)) is not None:
+            return known
+        entry = self._prove(text)
+        mark = self._marker.copy()
+        mark.update(header)
+        self._proven[mark.digest()] = entry
+        if (known := self.known(header)) is None:
             raise KeyInvalid("This API key has expired.")
-        self._used[row.id] = now
-        return entry.principal
+        return known
 
     def _prove(self, text: str) -> Entry:
         said = label_of(text)
