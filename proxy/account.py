@@ -6,6 +6,7 @@ that failed, is booked without waiting, since closing must never depend on anybo
 
 import time
 from collections.abc import Awaitable, Callable
+from math import floor
 from typing import TYPE_CHECKING, Protocol
 
 from proxy import estimate
@@ -227,7 +228,7 @@ class Books:
         if at > self._until:
             now = time.perf_counter()
             self._ahead_us, self._until = time.time_ns() // 1000 - int(now * 1e6), now + CLOCK_S
-        return self._ahead_us + int(at * 1e6)
+        return self._ahead_us + floor(at * 1e6)
 
     def settle(self, bill: Bill) -> Awaitable[None] | None:
         """None: the row is safe. Else it is when this has been awaited, which raises Unavailable if neither the database nor

@@ -87,7 +87,7 @@ class Served(msgspec.Struct, array_like=True, gc=False):
     error: str | None = None
 
 
-class Target(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Target(msgspec.Struct, frozen=True, array_like=True, gc=False, cache_hash=True):
     """An upstream and the name that the model has there."""
 
     upstream: str

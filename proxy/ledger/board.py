@@ -62,14 +62,16 @@ class Board:
     def end(self, call_id: str, facts: Facts) -> Entered | None:
         """A call has ended; what is to be `taken` when the database has its row. None: it has no place here, or a figure is
         larger than any there is."""
-        entered = self._open.get(call_id)
+        entered = self._open.pop(call_id, None)
         if entered is None:
             return None
-        try:
-            _END.pack_into(self._room, entered[0] + _FACTS, *facts, 1)
+        at = entered[0] + _FACTS
+        began, ended, tried, ms, prompt, made, cached, reasoning, sent = facts
+        try:  # one by one: `*facts` takes as long again
+            _END.pack_into(self._room, at, began, ended, tried, ms, prompt, made, cached, reasoning, sent, 1)
         except struct.error:
+            self._open[call_id] = entered
             return None
-        del self._open[call_id]
         return entered
 
     def taken(self, ended: Iterable[Entered]) -> None:
