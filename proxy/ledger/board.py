@@ -15,16 +15,15 @@ from proxy.ledger.row import Mark, Row
 
 PLACES = 8192  # calls that are open, or wait for the database; some MB
 _ID, _TEXT = 40, 248
-_CALL = struct.Struct(
-    f"<{_ID}sqH{_TEXT}sB"
-)  # id, µs since 1970 when it began, its terms with their length; 1: it is open
+_OPEN, _FACTS, PLACE = 298, 304, 384
 _END = struct.Struct("<ddddqqqqqB")  # its Facts; 1: it has ended
 _READ = struct.Struct("<ddddqqqqq")  # the same, without that
-_OPEN, _FACTS, PLACE = 298, 304, 384
 _ENDED = _FACTS + _END.size - 1
+# id, µs since 1970 when it began, its terms with their length; 1: it is open; and nothing, so that it has not ended
+_CALL = struct.Struct(f"<{_ID}sqH{_TEXT}sB{_ENDED - _OPEN}x")
 SIZE = PLACES * PLACE
 Entered = tuple[int, str, int, Terms]  # where its place begins; as it was entered
-assert _CALL.size == _OPEN + 1 <= _FACTS
+assert struct.calcsize(f"<{_ID}sqH{_TEXT}s") == _OPEN < _FACTS
 assert _FACTS + _END.size <= PLACE
 
 
@@ -77,8 +76,8 @@ class Board:
     def taken(self, ended: Iterable[Entered]) -> None:
         """The database has their rows."""
         room, free = self._room, self._free
-        for place, _, _, _ in ended:
-            room[place + _ENDED] = 0
+        for entered in ended:
+            place = entered[0]
             room[place + _OPEN] = 0
             free.append(place)
 

@@ -120,10 +120,10 @@ class Ledger:
 
     def enter(self, call: Call, target: Target, created_us: int, prices: PriceTable) -> None:
         """As `open`, in fewer steps, since nearly every call turns out to be a plain one. Raises Unavailable."""
-        assert self._journal
-        assert call.plan
-        journal, model = self._journal, call.plan.model.id
-        terms = self._terms[call.principal.id, call.operation, model, call.stream, target, prices]
+        journal, plan = self._journal, call.plan
+        assert journal
+        assert plan
+        terms = self._terms[call.principal.id, call.operation, plan.model.id, call.stream, target, prices]
         if journal.full or not journal.board.enter(call.id, created_us, terms):
             self.open(terms.mark(call.id, created_us))
 

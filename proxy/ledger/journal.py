@@ -27,8 +27,8 @@ TIDY_FROM = 2 << 20
 TIDY_LIVE = 1000
 MAGIC = b"tgjourn3"
 _TOP = struct.Struct("=8sQQQ")  # MAGIC; rows put in; rows that the database took; 1 while it takes none
-_COUNT = struct.Struct("=Q")
-_PUT, _TAKEN, _STUCK = 8, 16, 24  # where they stand
+_WORD = struct.Struct("=Q")
+_PUT, _TAKEN, _STUCK = 1, 2, 3  # which of the top's words they are
 _HEAD = struct.Struct("<IIIB")  # checksum, length of the text, generation, kind
 _SIZE = _HEAD.size
 SUFFIX = ".journal"
@@ -61,6 +61,7 @@ class Journal:
         # its room is reserved: a store is as safe as a write, and no system call
         self._map = mmap.mmap(self._fd, size)
         _TOP.pack_into(self._map, 0, MAGIC, 0, 0, 0)
+        self._top = memoryview(self._map)[: _TOP.size].cast("Q")  # as words, one of which is written for every call
         self.board = Board(self._map, size - boards.SIZE)
 
     @property
@@ -90,14 +91,14 @@ class Journal:
         if kind == ROW:
             self._rows.append(text)
             self.put += 1
-            _COUNT.pack_into(self._map, _PUT, self.put)
+            self._top[_PUT] = self.put
 
     def end(self, call_id: str, facts: Facts) -> Entered | None:
         """As a ROW, for a plain call: see `Board.end`."""
         entered = self.board.end(call_id, facts)
         if entered is not None:
             self.put = put = self.put + 1
-            _COUNT.pack_into(self._map, _PUT, put)
+            self._top[_PUT] = put
         return entered
 
     def took(self, count: int, ended: Sequence[Entered] = ()) -> None:
@@ -107,7 +108,7 @@ class Journal:
         del self._rows[:count]
         self.board.taken(ended)
         self.taken += count + len(ended)
-        _COUNT.pack_into(self._map, _TAKEN, self.taken)
+        self._top[_TAKEN] = self.taken
 
     def done(self, call_id: str) -> None:
         """The row of an open call is in the database, and was never here."""
@@ -118,7 +119,7 @@ class Journal:
         """Whether the database takes no rows at the moment, so that nobody waits for it."""
         if yes is not self._stuck:
             self._stuck = yes
-            _COUNT.pack_into(self._map, _STUCK, yes)
+            self._top[_STUCK] = yes
 
     def tidy(self) -> None:
         """Begin again, if there is much that nobody needs any more: an heir has to look through all of it."""
@@ -151,6 +152,11 @@ class Journal:
             return
         if not self.live and not len(self.board):
             self.path.unlink(missing_ok=True)
+        self.drop()
+
+    def drop(self) -> None:
+        """Let go of the file as it is: what the kernel does when its process dies."""
+        self._top.release()
         self._map.close()
         os.close(self._fd)
         self._fd = -1
@@ -204,7 +210,7 @@ class Estate:
         self._fd = fd
         data = os.pread(fd, os.fstat(fd).st_size, 0)
         if data.startswith(MAGIC):
-            os.pwrite(fd, _COUNT.pack(0), _STUCK)  # its rows are on their way now: who reads may wait for them
+            _stuck(fd, yes=False)  # its rows are on their way now: who reads may wait for them
         self.foreign = any(data[: len(MAGIC)]) and not data.startswith(MAGIC)  # another version wrote it
         data = b"" if self.foreign else data[_TOP.size :]
         self.board = data[len(data) - boards.SIZE :] if len(data) >= boards.SIZE else b""
@@ -218,8 +224,12 @@ class Estate:
         if settled:
             self.path.unlink(missing_ok=True)
         elif not self.foreign:
-            os.pwrite(self._fd, _COUNT.pack(1), _STUCK)  # nobody waits for them until somebody tries again
+            _stuck(self._fd, yes=True)  # nobody waits for them until somebody tries again
         os.close(self._fd)
+
+
+def _stuck(fd: int, *, yes: bool) -> None:
+    os.pwrite(fd, _WORD.pack(yes), _STUCK * _WORD.size)
 
 
 def estates(folder: Path) -> list[Estate]:

@@ -322,8 +322,7 @@ def test_a_call_that_never_reached_an_upstream_is_not_booked(tmp_path: Path) -> 
         desk.ledger.open(mark("sent"))
         # and dies: its lock goes, nothing else happens
         assert desk.ledger._journal is not None
-        desk.ledger._journal._map.close()
-        os.close(desk.ledger._journal._fd)
+        desk.ledger._journal.drop()
         heir = await opened(url, folder)
         assert [(found["call_id"], found["ending"]) for found in await heir.rows()] == [("sent", "interrupted")]
         for one in (desk, heir):
@@ -386,8 +385,7 @@ def test_rows_in_the_journal_survive_the_process(locked: tuple[str, Path, Any]) 
         desk.ledger.open(mark("c1"))
         await desk.ledger.settle(row("c1", amount_micro=3))
         assert desk.ledger._journal is not None
-        desk.ledger._journal._map.close()
-        os.close(desk.ledger._journal._fd)
+        desk.ledger._journal.drop()
         assert desk.ledger._writer is not None
         desk.ledger._writer.cancel()
         await asyncio.gather(desk.ledger._writer, return_exceptions=True)

@@ -1,6 +1,5 @@
 """What an heir makes of a journal: a row for each call, and only one."""
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -18,8 +17,7 @@ encode = msgspec.msgpack.encode
 
 
 def estate(journal: Journal, folder: Path) -> Estate:
-    journal._map.close()
-    os.close(journal._fd)  # as the kernel does when a process is killed
+    journal.drop()  # as the kernel does when a process is killed
     (found,) = estates(folder)
     return found
 

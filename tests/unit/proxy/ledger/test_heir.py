@@ -1,7 +1,6 @@
 """What a dead process left: whoever starts, or reads, brings it in."""
 
 import asyncio
-import os
 from pathlib import Path
 
 import msgspec
@@ -51,8 +50,7 @@ def test_an_heir_reckons_what_was_not_reckoned(tmp_path: Path) -> None:
             dead.write(MARK, call_id, encode(Mark(call_id, "k", "chat", "m", "u", "t", 7)))
         dead.write(ROW, "c1", encode(entry))
         dead.write(ROW, "c2", encode(row("c2")))
-        dead._map.close()
-        os.close(dead._fd)  # as the kernel does when a process is killed
+        dead.drop()  # as the kernel does when a process is killed
         ledger = Ledger(database, tmp_path / "j")
         assert await ledger.start() == 3
         found = await receipt(database, "c1")
@@ -86,8 +84,7 @@ def test_a_journal_that_cannot_be_read_is_named_and_keeps_nobody_from_starting_o
         other.write(ROW, "good", msgspec.msgpack.encode(row("good")))
         strange.write(ROW, "c1", b"\x93\x01\x02\x03")
         for dead in (other, strange):
-            dead._map.close()
-            os.close(dead._fd)
+            dead.drop()
         foreign = tmp_path / "j" / "1-a.journal"
         foreign.write_bytes(b"\1" * 100)
         ledger = Ledger(database, tmp_path / "j")
@@ -107,8 +104,7 @@ def test_who_leaves_while_it_inherits_leaves_no_lock(tmp_path: Path) -> None:
         database = await connect(f"sqlite:///{tmp_path}/t.db")
         dead = Journal(tmp_path / "j")
         dead.write(ROW, "c1", msgspec.msgpack.encode(row("c1")))
-        dead._map.close()
-        os.close(dead._fd)
+        dead.drop()
         ledger = Ledger(database, tmp_path / "j")
         reader = asyncio.create_task(receipt(database, "c1"))
         await asyncio.sleep(0)

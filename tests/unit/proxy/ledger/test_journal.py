@@ -9,9 +9,7 @@ from proxy.ledger.journal import MAGIC, MARK, ROW, Journal, JournalFull, estates
 
 
 def dies(journal: Journal) -> None:
-    journal._map.close()
-    os.close(journal._fd)
-    journal._fd = -1
+    journal.drop()
 
 
 def heir(folder: Path) -> tuple[list[bytes], list[bytes], set[str]]:
