@@ -47,10 +47,10 @@ class Quota:
 
 
 class Line:
-    """The headers about one bucket. `told` has places for what is left and for when it is full again; `short` for the same with
-    the second in ms, and `both` has the tokens' two behind it. `q` of tokens come back in `p_ms` ms."""
+    """The headers about one bucket. `told` has places for what is left and for when it is full again, `both` has the tokens' two
+    behind them. `q` of tokens come back in `p_ms` ms."""
 
-    __slots__ = ("both", "bucket", "capacity", "p_ms", "q", "short", "told")
+    __slots__ = ("both", "bucket", "capacity", "p_ms", "q", "told")
 
     def __init__(self, what: bytes, bucket: Bucket, tokens: "Line | None" = None) -> None:
         self.bucket = bucket
@@ -58,8 +58,5 @@ class Line:
         self.q = bucket.q if bucket.p else 0
         self.p_ms = 1000 * (bucket.p or 1)
         names = [b"x-ratelimit-%b-%b: " % (which, what) for which in (b"limit", b"remaining", b"reset")]
-        lines = b"%b%d\r\n%b%%d\r\n%b%%%b\r\n"
-        self.told, self.short = (
-            lines % (names[0], bucket.capacity, names[1], names[2], place) for place in (b"b", b"dms")
-        )
-        self.both = self.short + (b"" if tokens is None else tokens.short)
+        self.told = b"%b%d\r\n%b%%d\r\n%b%%b\r\n" % (names[0], bucket.capacity, names[1], names[2])
+        self.both = self.told + (b"" if tokens is None else tokens.told)

@@ -34,8 +34,8 @@ def grant_lines(
     if line is not None and dialect is not _VENICE:
         ms = -((have - line.capacity) * line.q // line.p_ms)
         token_ms = -((rest - token_line.capacity) * token_line.q // token_line.p_ms)
-        if 0 < ms < 1000 and 0 < token_ms < 1000:  # fast path: nearly full
-            return line.both % (have, ms, rest, token_ms)
+        if 0 <= ms < 1000 and 0 <= token_ms < 1000:  # fast path: nearly full
+            return line.both % (have, _SOON[ms], rest, _SOON[token_ms])
     told = b"" if line is None else line.told % (max(have, 0), _reset(True, line.bucket, have, dialect, clock))
     return told + token_line.told % (max(rest, 0), _reset(False, token_line.bucket, rest, dialect, clock))
 
@@ -84,3 +84,6 @@ def duration(us: int) -> str:
     if hours:
         return f"{hours}h{minutes}m{tail}s"
     return f"{minutes}m{tail}s" if minutes else f"{tail}s"
+
+
+_SOON = [duration(1000 * ms).encode() for ms in range(1000)]

@@ -34,7 +34,7 @@ def test_what_answers_say_has_places_for_what_is_left_and_when_it_is_full() -> N
     assert quota.token_line is not None
     tokens = b"x-ratelimit-limit-tokens: 6000\r\nx-ratelimit-remaining-tokens: 7\r\nx-ratelimit-reset-tokens: %b\r\n"
     assert quota.token_line.told % (7, b"1s") == tokens % b"1s"
-    assert quota.lines[1].both % (3, 12, 7, 900) == (
+    assert quota.lines[1].both % (3, b"12ms", 7, b"900ms") == (
         b"x-ratelimit-limit-requests: 10\r\nx-ratelimit-remaining-requests: 3\r\n"
         b"x-ratelimit-reset-requests: 12ms\r\n" + tokens % b"900ms"
     )
