@@ -136,11 +136,8 @@ def test_calls_that_a_dead_process_left_open_are_inherited(tmp_path: Path) -> No
         first.ledger.open(MARK)
         assert first.ledger._journal is not None
         first.ledger._journal._open.clear()
-        import os
 
-        first.ledger._journal._map.close()
-        os.close(first.ledger._journal._fd)  # as the kernel does when it dies
-        first.ledger._journal._fd = -1
+        first.ledger._journal.drop()  # as the kernel does when it dies
         await second._inherit()
         assert second.database is not None
         from proxy.ledger.usage import receipt
