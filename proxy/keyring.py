@@ -36,7 +36,8 @@ class Keys:
     """The keyring of one process: `start`, then `required` and `principal` for every request, `aclose`."""
 
     def __init__(self, config: Config, host: str = "127.0.0.1", file: str = "") -> None:
-        self._mode = config.auth.required
+        said = config.auth.required
+        self._said = None if said == "auto" else said  # None: from the first key on, or where others can reach us
         self._url = config.store.url
         self._host = host
         self._file = file
@@ -51,8 +52,8 @@ class Keys:
 
     @property
     def required(self) -> bool:
-        if self._mode != "auto":
-            return self._mode
+        if self._said is not None:
+            return self._said
         return self._reachable or (self._store is not None and self._store.directory.ever)
 
     async def look_again(self, secret: str) -> bool:
@@ -70,7 +71,7 @@ class Keys:
 
     async def start(self) -> None:
         """Raises ConfigError: the store cannot be used, or the door would stand open to everybody."""
-        if self._mode is False:
+        if self._said is False:
             return
         if self.database is not None or await self._is_there():
             await self.store()
@@ -79,7 +80,7 @@ class Keys:
         self._must_not_stand_open()
 
     def _must_not_stand_open(self) -> None:
-        if self._mode == "auto" and self._reachable and not (self._store and self._store.directory.any):
+        if self._said is None and self._reachable and not (self._store and self._store.directory.any):
             raise ConfigError(
                 f"listening on {self._host} without any API key would let everybody in",
                 file=self._file,

@@ -56,7 +56,7 @@ class Refusal:
         return never[0] if never else max(self.short, key=lambda item: item.wait_us or 0, default=None)
 
 
-class Grant(msgspec.Struct, eq=False):
+class Grant(msgspec.Struct, eq=False, gc=False):
     """What one call holds. `left` is what each bucket had after it, in its unit. `marks` and `states` belong to the store: with
     `states`, `asks` is only what was asked for beside a quota and its `tokens`."""
 
