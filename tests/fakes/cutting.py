@@ -13,7 +13,8 @@ _CUT = re.compile(rb"cut-(\d+)-(\w+)")
 
 
 class Cutting:
-    """`tries` is how often each question came; `seen` the bytes of the answers that passed whole."""
+    """`tries` is how often each question came; `seen` the bytes of those answers that are not cut, as far as they
+    have passed."""
 
     def __init__(self, port: int, *, rude: bool = False) -> None:
         self._target = port
@@ -54,15 +55,15 @@ class Cutting:
             passed = b""
             while data := await answers.read(65536):
                 part = data if left is None else data[:left]
+                passed += part
+                if left is None:
+                    self.seen[name] = passed  # before it passes: whoever has all of it may look at once
                 writer.write(part)
                 await writer.drain()
-                passed += part
                 if left is not None:
                     left -= len(part)
                     if left <= 0:
                         break
-            if left is None:
-                self.seen[name] = passed
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
