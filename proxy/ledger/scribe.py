@@ -128,7 +128,8 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
-    with contextlib.suppress(BrokenPipeError), open(1, "wb", buffering=0, closefd=False) as said:
+    # whichever way its worker went, that is the end
+    with contextlib.suppress(ConnectionError), open(1, "wb", buffering=0, closefd=False) as said:
         serve(sys.stdin.buffer, said)
 
 

@@ -307,6 +307,7 @@ def test_kill_9_with_scribes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("scribe", ["never", "always"])
 def test_kill_9_two_hundred_times(tmp_path: Path, scribe: str) -> None:
     torture(f"sqlite:///{tmp_path}/books.db", tmp_path, kills=200, scribe=scribe)

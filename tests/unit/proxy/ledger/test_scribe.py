@@ -3,7 +3,11 @@
 import asyncio
 import io
 import random
+import select
+import socket
 import sqlite3
+import subprocess
+import sys
 from array import array
 from contextlib import closing
 from pathlib import Path
@@ -169,3 +173,17 @@ def test_an_end_is_an_end(data: bytes) -> None:
     said = io.BytesIO()
     serve(io.BytesIO(data), said)
     assert said.getvalue() == b""
+
+
+def test_a_worker_that_goes_without_hearing_the_answer_is_an_end_as_well(place: Place) -> None:
+    """What it had not read makes the end of their line an error; nobody wants a traceback in the log for that."""
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-m", "proxy.ledger.scribe"]
+    with theirs, subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE) as scribe:
+        theirs.close()
+        ours.sendall(frame(msgspec.msgpack.encode(place.setup)))
+        assert select.select([ours], [], [], 20)[0], "it is ready, and says so"
+        ours.close()
+        assert scribe.stderr is not None
+        assert (scribe.stderr.read(), scribe.wait(20)) == (b"", 0)
+    assert place.rows() == []
