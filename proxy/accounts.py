@@ -18,7 +18,7 @@ from proxy import log
 from proxy.budgets import Budgets, rates_of
 from proxy.call import ANYBODY, Principal
 from proxy.catalogue import Catalogue
-from proxy.config import Config
+from proxy.config import Config, Scribing
 from proxy.errors import ConfigError, RateExceeded, TraghettoError, Unavailable
 from proxy.keyring import Keys
 from proxy.ledger.prices import PriceTable
@@ -32,7 +32,6 @@ from proxy.tiers import Tiers, checked
 if TYPE_CHECKING:
     from proxy.ledger.books import Ledger
     from proxy.ledger.database import Database
-    from proxy.ledger.scribe_client import When
     from proxy.limits.shared_file import SharedFile
 
 TICK_S = 2.0  # how often hits are written down, and dead neighbours' journals looked for
@@ -181,7 +180,7 @@ class Accounts:
         return int(os.environ.get(WORKERS, "0")) or self._config.server.workers
 
     @property
-    def _scribe(self) -> "When":
+    def _scribe(self) -> Scribing:
         """As configured; of itself only where it would have a core that no worker needs."""
         when = self._config.store.scribe
         return "never" if when == "auto" and cores() <= self.workers else when

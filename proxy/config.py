@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from proxy.errors import ConfigError
 
+Scribing = Literal["auto", "always", "never"]
 ModelType = Literal["text", "embedding", "image", "tts", "upscale", "inpaint", "asr"]
 MODEL_TYPES: tuple[ModelType, ...] = get_args(ModelType)
 Positive = Annotated[float, Meta(gt=0)]
@@ -47,7 +48,7 @@ class Auth(Closed, frozen=True):
 class Store(Closed, frozen=True):
     url: str = "sqlite:///./traghetto.db"
     ledger: bool = True
-    scribe: Literal["auto", "always", "never"] = "auto"  # a process of its own that writes plain calls' rows to SQLite
+    scribe: Scribing = "auto"  # a process of its own that writes plain calls' rows to SQLite
     folder: str | None = None  # what is this machine's own: journals, limits of several workers
     redis: str | None = None
     replicas: Annotated[int, Meta(ge=1)] = 1  # machines that share this Redis

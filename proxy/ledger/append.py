@@ -13,6 +13,8 @@ from proxy.ledger.bulk import AT_ONCE, Bulk, Parted, Values
 BUSY_MS = 250
 CACHED = 4 * AT_ONCE  # compiled statements that a connection keeps
 TAKE_IN = "PRAGMA wal_checkpoint(PASSIVE)"
+CHECKPOINT_EVERY = 1000  # commits; ROWS_LIKE_ONE rows of calls fill about as much of the log as one of another kind
+ROWS_LIKE_ONE = 8
 
 
 def prepare(connection: sqlite3.Connection) -> None:

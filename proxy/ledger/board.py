@@ -19,7 +19,8 @@ _OPEN, _FACTS, PLACE = 298, 304, 384
 _END = struct.Struct("<ddddqqqqqB")  # its Facts; 1: it has ended
 _READ = struct.Struct("<ddddqqqqq")  # the same, without that
 _ENDED = _FACTS + _END.size - 1
-# id, µs since 1970 when it began, its terms with their length; 1: it is open; and nothing, so that it has not ended
+# id, µs since 1970 when it began, its terms with their length; 1: it is open; and nothing, so that it has not ended: who packs
+# clears all of it first, hence that byte before it says that it is open
 _CALL = struct.Struct(f"<{_ID}sqH{_TEXT}sB{_ENDED - _OPEN}x")
 SIZE = PLACES * PLACE
 Entered = tuple[int, str, int, Terms]  # where its place begins; as it was entered

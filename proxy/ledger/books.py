@@ -23,6 +23,7 @@ from sqlalchemy import Connection
 
 from proxy import log
 from proxy.call import Call, Served, Target
+from proxy.config import Scribing
 from proxy.errors import Unavailable
 from proxy.ledger.board import Entered
 from proxy.ledger.booked import Booked, values
@@ -32,7 +33,7 @@ from proxy.ledger.journal import MARK, ROW, SEGMENT, Journal, JournalFull, lags,
 from proxy.ledger.plain import Known, facts_of
 from proxy.ledger.prices import PriceTable
 from proxy.ledger.row import Mark, now_us
-from proxy.ledger.scribe_client import ScribeClient, When
+from proxy.ledger.scribe_client import ScribeClient
 from proxy.ledger.tables import calls, prices
 
 PATIENCE_S = 1.0  # a commit that takes longer counts as failed
@@ -51,7 +52,7 @@ _log = log.get("ledger")
 class Ledger:
     """Over one database and one folder of journals. Make one in each worker, then `start`; who only reads needs no start."""
 
-    def __init__(self, database: Database, folder: Path, *, segment: int = SEGMENT, scribe: When = "never") -> None:
+    def __init__(self, database: Database, folder: Path, *, segment: int = SEGMENT, scribe: Scribing = "never") -> None:
         self._database = database
         self._folder = folder
         self._segment = segment

@@ -22,14 +22,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from proxy.errors import ConfigError
-from proxy.ledger.append import BUSY_MS, CACHED, append, prepare
+from proxy.ledger.append import BUSY_MS, CACHED, CHECKPOINT_EVERY, ROWS_LIKE_ONE, TAKE_IN, append, prepare
 from proxy.ledger.bulk import Bulk, Parted, Shape, Values
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-CHECKPOINT_EVERY = 1000  # commits; ROWS_LIKE_ONE rows of calls fill about as much of the log as one of another kind
-ROWS_LIKE_ONE = 8
 START_S = 15.0  # how long a start waits for a database that is locked
 T = TypeVar("T")
 DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
@@ -175,13 +173,13 @@ class Sqlite:
         that the log is wholly taken in and begins again. What goes wrong here, the next write says."""
         with suppress(*FAILURES):
             with self._engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+                connection.exec_driver_sql(TAKE_IN)
             with suppress(RuntimeError):  # closing
                 self._writing.submit(self._finish_checkpoint)
 
     def _finish_checkpoint(self) -> None:
         with suppress(*FAILURES), self._engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+            connection.exec_driver_sql(TAKE_IN)
 
     def insert(self, table: Any) -> Any:
         from sqlalchemy.dialects.sqlite import insert

@@ -20,12 +20,11 @@ from typing import IO
 
 import msgspec
 
-from proxy.ledger.append import TAKE_IN, append, opened
+from proxy.ledger.append import CHECKPOINT_EVERY, ROWS_LIKE_ONE, TAKE_IN, append, opened
 from proxy.ledger.board import entered, parted
 from proxy.ledger.bulk import Bulk, Shape
 from proxy.ledger.plain import MOST, Terms
 
-CHECKPOINT_EVERY = 8000  # rows
 LENGTH = struct.Struct("<I")
 
 
@@ -85,7 +84,7 @@ class Scribe:
             self._taking = None
             with contextlib.suppress(sqlite3.Error):
                 connection.execute(TAKE_IN).fetchall()
-        if self._rows >= CHECKPOINT_EVERY and self._taking is None:
+        if self._rows >= CHECKPOINT_EVERY * ROWS_LIKE_ONE and self._taking is None:
             self._rows = 0
             self._taking = threading.Thread(target=self._take_in, daemon=True)
             self._taking.start()

@@ -15,17 +15,16 @@ import time
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from proxy import log
+from proxy.config import Scribing
 from proxy.ledger.board import Entered
 from proxy.ledger.bulk import Shape
 from proxy.ledger.scribe import LENGTH, Setup
 from proxy.ledger.tables import calls
 
-When = Literal["auto", "always", "never"]
 MANY = 100  # rows at once: a thousand a second
 LASTING = 5  # times in a row
 PAUSES_S = (1.0, 10.0, 60.0, 600.0)  # until the next, when one has died
@@ -41,7 +40,7 @@ class ScribeClient:
     """Over a database's file and a journal. `when`: "always" from the first row on, "auto" once there is enough to write,
     "never"."""
 
-    def __init__(self, file: Path, journal: Path, when: When) -> None:
+    def __init__(self, file: Path, journal: Path, when: Scribing) -> None:
         self._setup = Setup(str(file), str(journal), Shape.of(calls))
         self._when = when
         self._busy = 0
@@ -85,7 +84,7 @@ class ScribeClient:
         said.write(LENGTH.pack(len(words)) + words)
         await said.drain()
         (length,) = LENGTH.unpack(await heard.readexactly(LENGTH.size))
-        return (await heard.readexactly(length)).decode()
+        return (await heard.readexactly(length)).decode(errors="replace")
 
     # -- coming and going
 
@@ -99,18 +98,18 @@ class ScribeClient:
             self._hiring = asyncio.get_running_loop().create_task(self._start(), name="ledger-scribe")
 
     async def _start(self) -> None:
+        why = "it was cut off"
         try:
             self._line = await asyncio.open_unix_connection(sock=self._spawn())
             async with asyncio.timeout(START_S):
                 why = await self._ask(_encode(self._setup))
-            if why:
-                raise OSError(why)
-        except Exception as error:  # noqa: BLE001 - whatever it is, one that is not ready must be dead
-            self._dismiss(str(error) or type(error).__name__)
-        else:
-            self.ready = True
-        finally:
+            self.ready = not why
+        except (OSError, EOFError) as error:
+            why = str(error) or type(error).__name__
+        finally:  # whatever it was: one that is not ready must be dead
             self._hiring = None
+            if not self.ready:
+                self._dismiss(why)
 
     def _spawn(self) -> socket.socket:
         """Raises OSError. Not by the loop's own way: uvloop's lets a child have every descriptor that can be inherited, and in a

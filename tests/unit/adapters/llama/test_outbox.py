@@ -10,6 +10,14 @@ from adapters.llama import frames, outbox
 from adapters.llama.outbox import BACKLOG, MOST, SHORT_S, Outbox
 
 
+def _receive(sock: socket.socket, count: int, size: int = 1 << 16) -> list[frames.ToGateway]:
+    splitter = frames.FrameSplitter(frames.gateway_decoder)
+    got: list[frames.ToGateway] = []
+    while len(got) < count:
+        got += splitter.feed(sock.recv(size))
+    return got
+
+
 def test_order_and_wholeness_under_a_slow_reader() -> None:
     ours, theirs = socket.socketpair()
     box = Outbox(ours)
@@ -21,12 +29,8 @@ def test_order_and_wholeness_under_a_slow_reader() -> None:
 
     sender = threading.Thread(target=send)
     sender.start()
-    splitter = frames.FrameSplitter(frames.gateway_decoder)
-    got: list[frames.ToGateway] = []
-    while len(got) < len(sent):
-        got += splitter.feed(theirs.recv(777))
+    assert _receive(theirs, len(sent), 777) == sent
     sender.join()
-    assert got == sent
     box.drain()
     assert not box._queue
     assert box._size == 0
@@ -44,21 +48,10 @@ def test_send_blocks_only_behind_a_long_backlog() -> None:
     stuck.join(0.3)
     assert stuck.is_alive()
     assert BACKLOG < box._size <= BACKLOG + (1 << 20) + 100
-    splitter = frames.FrameSplitter(frames.gateway_decoder)
-    count = 0
-    while count < 47:
-        count += len(splitter.feed(theirs.recv(1 << 20)))
+    assert len(_receive(theirs, 47, 1 << 20)) == 47
     stuck.join()
     box.drain()
     theirs.close()
-
-
-def _receive(sock: socket.socket, count: int, size: int = 1 << 16) -> list[frames.ToGateway]:
-    splitter = frames.FrameSplitter(frames.gateway_decoder)
-    got: list[frames.ToGateway] = []
-    while len(got) < count:
-        got += splitter.feed(sock.recv(size))
-    return got
 
 
 def test_what_follows_and_what_is_sent_keep_their_order() -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from proxy.call import Attempt, Call, Dialect, Ending, Operation, Plan, Principal, Served, Target, Usage
 from proxy.catalogue import Model
-from proxy.config import Pricing
+from proxy.config import Pricing, Scribing
 from proxy.features import Features
 from proxy.ledger import books
 from proxy.ledger.books import Ledger
@@ -21,7 +21,6 @@ from proxy.ledger.entry import Entry, row_of
 from proxy.ledger.journal import ROW, Journal
 from proxy.ledger.prices import PriceTable
 from proxy.ledger.row import Mark, Row, now_us
-from proxy.ledger.scribe_client import When
 from proxy.ledger.tables import calls, prices
 from proxy.ledger.usage import receipt
 
@@ -135,7 +134,7 @@ def test_beside_sqlite_nobody_waits_for_the_database(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scribe", ["never", "always"])
-def test_a_plain_call_is_booked_in_its_place(tmp_path: Path, scribe: When) -> None:
+def test_a_plain_call_is_booked_in_its_place(tmp_path: Path, scribe: Scribing) -> None:
     """Of many calls, plain ones and others, each has its row, and the row says what its entry would have said."""
 
     async def work() -> None:

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Connection, text
 
 from proxy.errors import ConfigError
-from proxy.ledger.database import CHECKPOINT_EVERY, Database, connect, parse, patiently, reason, sqlite_file
+from proxy.ledger.append import CHECKPOINT_EVERY
+from proxy.ledger.database import Database, connect, parse, patiently, reason, sqlite_file
 from proxy.ledger.tables import counters
 
 

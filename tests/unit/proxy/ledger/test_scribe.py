@@ -116,7 +116,7 @@ def test_what_the_database_refuses_is_not_half_there(place: Place) -> None:
 
 
 def test_the_log_is_taken_in_and_begins_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scribes, "CHECKPOINT_EVERY", 500)
+    monkeypatch.setattr(scribes, "CHECKPOINT_EVERY", 60)
     log, size, taken = Path(f"{place.file}-wal"), 0, 0
     with closing(Scribe(place.setup)) as scribe:
         for _ in range(20):

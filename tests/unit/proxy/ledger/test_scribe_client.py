@@ -13,14 +13,14 @@ import uvloop
 from sqlalchemy import func, select
 
 from proxy.call import Operation
-from proxy.config import Pricing
+from proxy.config import Pricing, Scribing
 from proxy.ledger import scribe_client
 from proxy.ledger.board import Entered
 from proxy.ledger.database import Database, connect
 from proxy.ledger.journal import Journal
 from proxy.ledger.plain import Said, Terms
 from proxy.ledger.prices import PriceTable
-from proxy.ledger.scribe_client import LASTING, MANY, ScribeClient, When
+from proxy.ledger.scribe_client import LASTING, MANY, ScribeClient
 from proxy.ledger.tables import calls
 
 PRICES = PriceTable({"m": Pricing(input_usd=1.0, output_usd=2.0)})
@@ -62,7 +62,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(folder: Path, when: When) -> AsyncIterator[Desk]:
+async def desk(folder: Path, when: Scribing) -> AsyncIterator[Desk]:
     database = await connect(f"sqlite:///{folder}/t.db")
     journal = Journal(folder / "j")
     client = ScribeClient(folder / "t.db", journal.path, when)
